@@ -1,0 +1,1 @@
+"""mailvolley: a high-throughput batch campaign sender."""

@@ -1,0 +1,145 @@
+"""What can go wrong, as one tree. Its branches answer "was it sent?".
+
+    EngineError
+    ├─ CampaignError           the definition is wrong; nothing was sent
+    │  ├─ TemplateError        a template does not compile, or asks for a missing column
+    │  └─ RecipientsError      the list cannot be read
+    ├─ RunError                this run cannot go on as asked; nothing was sent
+    │  ├─ RunLocked            another process owns the campaign
+    │  └─ RunFinished          the campaign has been sent already
+    ├─ JournalError            the durable record cannot be written or trusted
+    ├─ ProviderError           one request did not end in an answer per message
+    │  ├─ Throttled            surely not accepted: the account must wait
+    │  ├─ Unavailable          surely not accepted: try again
+    │  ├─ Unanswered           perhaps accepted: never try again blindly
+    │  ├─ BatchRejected        surely not accepted: refused for its contents
+    │  └─ AccountRejected      surely not accepted: stops the run
+    ├─ CampaignIncomplete      some rows were not accepted (`Report.raise_for_failures`)
+    └─ BrokenPromise           a check on ourselves failed
+
+Rules: an error of a library never leaves `engine`; it is turned into one of these
+where it is caught, `from` its cause. A message names the value, the place and what to
+do. A programmer's mistake is a ValueError, TypeError or RuntimeError, never one of
+these. The troubles of a single recipient are outcomes, not exceptions.
+"""
+
+
+class EngineError(Exception):
+    """The root of everything that `engine` raises about the world.
+
+    Attributes:
+        hint: the next thing to do or type, for the user; may be empty.
+    """
+
+    def __init__(self, message: str, *, hint: str = "") -> None:
+        super().__init__(message)
+        self.hint = hint
+
+
+class CampaignError(EngineError):
+    """The campaign's definition is wrong. Nothing was sent.
+
+    Attributes:
+        problems: every problem found, each `place: what is wrong; what to write`.
+    """
+
+    def __init__(self, *problems: str, hint: str = "") -> None:
+        super().__init__("\n".join(problems), hint=hint)
+        self.problems = problems
+
+
+class TemplateError(CampaignError):
+    """A template does not compile or asks for what the list lacks: file and line."""
+
+
+class RecipientsError(CampaignError):
+    """The list cannot be read: file, line or row, and column."""
+
+
+class RunError(EngineError):
+    """A run cannot start or continue as asked. Nothing was sent by this call."""
+
+
+class RunLocked(RunError):
+    """Another process owns this campaign."""
+
+
+class RunFinished(RunError):
+    """This campaign has been sent already."""
+
+
+class JournalError(EngineError):
+    """The journal cannot be written or trusted; sending has stopped."""
+
+
+class ProviderError(EngineError):
+    """One request did not end in one answer per message.
+
+    Attributes:
+        reason: a short code for the outcomes of the rows concerned.
+        http_status: the status of the answer, or None when there was none.
+    """
+
+    def __init__(
+        self, message: str, *, reason: str, http_status: int | None = None
+    ) -> None:
+        super().__init__(message)
+        self.reason = reason
+        self.http_status = http_status
+
+
+class Throttled(ProviderError):
+    """The account must wait; nothing of the request was accepted.
+
+    Attributes:
+        retry_after: seconds that the provider asked for, or None.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        http_status: int | None = None,
+        retry_after: float | None = None,
+    ) -> None:
+        super().__init__(message, reason="throttled", http_status=http_status)
+        self.retry_after = retry_after
+
+
+class Unavailable(ProviderError):
+    """Surely not accepted: not sent, not sent whole, or refused for the moment.
+
+    Attributes:
+        retry_after: seconds that the provider asked for, or None.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        reason: str,
+        http_status: int | None = None,
+        retry_after: float | None = None,
+    ) -> None:
+        super().__init__(message, reason=reason, http_status=http_status)
+        self.retry_after = retry_after
+
+
+class Unanswered(ProviderError):
+    """The request left and no readable answer came: perhaps accepted."""
+
+
+class BatchRejected(ProviderError):
+    """The whole request was refused for its contents; nothing of it was accepted."""
+
+
+class AccountRejected(ProviderError):
+    """The provider refuses the account or the address of its API; stops the run."""
+
+
+class CampaignIncomplete(EngineError):
+    """Some rows were not accepted, and the caller asked to be told."""
+
+
+class BrokenPromise(EngineError):
+    """A check on ourselves failed: our bug, never the user's. Exit 70."""

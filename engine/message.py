@@ -1,0 +1,82 @@
+"""Rendered mails and the requests that carry them: columns and bytes, no objects."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Messages:
+    """Rendered mails as columns, one place per message, in input order.
+
+    Attributes:
+        rows: 0-based position of each recipient in the input.
+        addresses: bare addresses, `local@domain`.
+        names: display names; empty where there is none.
+        message_ids: our id of each message, the same on every run of the campaign.
+        subjects: one line each, free of control characters.
+        htmls: HTML bodies, or None when the campaign has no HTML part.
+        texts: plain text bodies, or None when the campaign has no text part.
+    """
+
+    rows: list[int]
+    addresses: list[str]
+    names: list[str]
+    message_ids: list[str]
+    subjects: list[str]
+    htmls: list[str] | None
+    texts: list[str] | None
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """The messages of one request, encoded in the words of one provider.
+
+    Attributes:
+        id: hex, derived from the campaign, the generation and the members alone, so
+            that the same members are the same batch in every attempt and every run.
+        rows: 0-based input positions, ascending.
+        addresses: bare addresses, in the order of `rows`.
+        parts: the encoded messages, in the order of `rows`.
+    """
+
+    id: str
+    rows: list[int]
+    addresses: list[str]
+    parts: list[bytes]
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """One HTTP request. It holds no credentials: the wire adds them as it sends.
+
+    Attributes:
+        path: appended to the provider's base URL; begins with `/`.
+        headers: header name to value, without `Authorization` and its like.
+        body: the bytes to send.
+    """
+
+    method: str
+    path: str
+    headers: Mapping[str, str]
+    body: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Response:
+    """One HTTP answer, read whole.
+
+    Attributes:
+        status: 100 to 599.
+        headers: names in lower case; of a repeated header, the last.
+        body: the bytes received.
+    """
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
