@@ -2,6 +2,34 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Envelope:
+    """What all messages of a run share.
+
+    Attributes:
+        campaign: the campaign's name.
+        run: the run's id.
+        sender: `address` or `Name <address>`, as the campaign file has it.
+        reply_to: likewise, or None.
+        headers: extra header fields, name to value, the same for every message.
+        tags: labels for the provider's statistics.
+        html: whether the messages have an HTML part.
+        text: whether the messages have a plain text part.
+        named: whether the list gives display names.
+    """
+
+    campaign: str
+    run: str
+    sender: str
+    reply_to: str | None
+    headers: Mapping[str, str]
+    tags: tuple[str, ...]
+    html: bool
+    text: bool
+    named: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,8 +103,10 @@ class Response:
         status: 100 to 599.
         headers: names in lower case; of a repeated header, the last.
         body: the bytes received.
+        received_at: when its last byte came, UTC.
     """
 
     status: int
     headers: Mapping[str, str]
     body: bytes
+    received_at: datetime
