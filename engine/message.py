@@ -1,8 +1,12 @@
 """Rendered mails and the requests that carry them: columns and bytes, no objects."""
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
+
+#: What may not stand in a header: C0, DEL, C1 and the Unicode line separators.
+HEADER_UNSAFE = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 
 
 @dataclass(frozen=True, slots=True)

@@ -27,6 +27,8 @@ from pydantic import (
 )
 from pydantic_core import PydanticCustomError
 
+from engine.message import HEADER_UNSAFE
+
 #: Provider name to the keys of [provider] that it takes beyond the common ones.
 Catalogue = Mapping[str, Iterable[str]]
 
@@ -49,15 +51,15 @@ RESERVED_HEADERS = frozenset(
 )
 #: RFC 5322, 3.6.8: printable US-ASCII except the colon.
 HEADER_NAME = re.compile(r"[!-9;-~]+")
-#: C0, C1, DEL and the Unicode line separators: none may stand in a header.
-CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 COMMON_PROVIDER_KEYS = frozenset({"name", "token", "base_url"})
 
 
 def _mailbox(value: str) -> str:
     """Accept `address` or `Name <address>`."""
     _, address = parseaddr(value)
-    if CONTROL.search(value) or not re.fullmatch(r"[^@\s]+@[^@\s]+\.[^@\s]+", address):
+    if HEADER_UNSAFE.search(value) or not re.fullmatch(
+        r"[^@\s]+@[^@\s]+\.[^@\s]+", address
+    ):
         raise PydanticCustomError(
             "mailbox", 'write "Name <address@domain>" or "address@domain"'
         )
@@ -65,7 +67,7 @@ def _mailbox(value: str) -> str:
 
 
 def _one_line(value: str) -> str:
-    if CONTROL.search(value):
+    if HEADER_UNSAFE.search(value):
         raise PydanticCustomError("one_line", "must be one line without control codes")
     return value
 
