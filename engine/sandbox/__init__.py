@@ -1,0 +1,194 @@
+"""A provider that runs on this machine: a real HTTP server to rehearse against.
+
+    server.py      HTTP/1.1 on trio: reads, answers, and breaks connections on request
+    faults.py      what goes wrong, and at which request
+    store.py       what was asked and accepted, and the answers to questions of it
+    cloudmails.py  one file per dialect, each written from that provider's document
+
+`/` explains the sandbox, `/_sandbox/...` takes questions, and each dialect has a path
+prefix of its own. To add a dialect, write its file and name its class in `DIALECTS`.
+
+    async with trio.open_nursery() as nursery:
+        sandbox = await nursery.start(partial(serve, faults=Faults(throttle_every=5)))
+        base_url = sandbox.base_url("cloudmails")
+
+Rules: nothing here imports `engine.providers`, nor the other way round. Each side reads
+the provider's document for itself, so a misreading cannot agree with itself.
+"""
+
+from collections.abc import Callable
+from datetime import UTC, datetime
+from functools import partial
+
+import orjson
+import trio
+
+from engine.sandbox.cloudmails import CloudMails
+from engine.sandbox.faults import Faults
+from engine.sandbox.server import Dialect, converse
+from engine.sandbox.store import Answer, Store, json_answer
+
+__all__ = ["DIALECTS", "Faults", "Sandbox", "serve"]
+
+_PAGE = """\
+This is a sandbox: a provider of mail that runs on this machine. It sends nothing.
+It accepts what a real provider would accept and remembers it, to rehearse against.
+
+Point a client at one of these base URLs; any non-empty token will do:
+
+{bases}
+
+Ask what happened (no token needed):
+
+  GET    /_sandbox/stats                       counts, doubles, answers, mishaps
+  GET    /_sandbox/messages?offset=&limit=&to= what was accepted
+  GET    /_sandbox/requests?offset=&limit=     when each request came, and its answer
+  POST   /_sandbox/reset                       forget everything, count from 1 again
+  GET    /_sandbox/faults                      what goes wrong just now
+  POST   /_sandbox/faults                      replace it: a JSON object of the below
+  DELETE /_sandbox/faults                      nothing goes wrong any more
+
+Faults; "every Nth request" counts those to sending endpoints since faults were set:
+
+{faults}
+"""
+
+
+#: Every dialect the sandbox speaks.
+DIALECTS: tuple[type[Dialect], ...] = (CloudMails,)
+
+
+class Sandbox:
+    """A running sandbox.
+
+    Attributes:
+        port: the TCP port it listens on.
+        store: what was asked and accepted; another object after `reset`.
+        dialects: by path prefix.
+    """
+
+    def __init__(self, host: str, port: int, faults: Faults, keep: int) -> None:
+        self.port = port
+        self.dialects: dict[str, Dialect] = {
+            dialect.prefix: dialect() for dialect in DIALECTS
+        }
+        self._host = f"[{host}]" if ":" in host else host
+        self._keep = keep
+        self._start = trio.current_time()
+        self._opened = datetime.now(UTC)
+        self._faults = faults
+        self.reset()
+
+    @property
+    def faults(self) -> Faults:
+        """What goes wrong. Setting it counts requests from 1 again."""
+        return self._faults
+
+    @faults.setter
+    def faults(self, faults: Faults) -> None:
+        self._faults = faults
+        self._counted_from = self.store.request_count
+
+    def base_url(self, provider_name: str) -> str:
+        """Give the base URL that makes a client of this provider talk to the sandbox.
+
+        Raises:
+            ValueError: the sandbox does not speak this provider's dialect.
+        """
+        for prefix, dialect in self.dialects.items():
+            if dialect.name == provider_name:
+                return f"http://{self._host}:{self.port}{prefix}"
+        names = ", ".join(dialect.name for dialect in self.dialects.values())
+        raise ValueError(f"{provider_name}: the sandbox speaks {names}")
+
+    def reset(self) -> None:
+        """Forget all requests and messages, and count from 1 again."""
+        self.store = Store(keep=self._keep, opened=self._opened)
+        self._counted_from = 0
+
+    def elapsed(self) -> float:
+        """Say how many seconds have passed since the start."""
+        return trio.current_time() - self._start
+
+    def fault_number(self, number: int) -> int:
+        """Number a request from when the faults were set; 0 stands for the latest."""
+        return (number or self.store.request_count) - self._counted_from
+
+    def question(self, method: str, path: str, query: str, body: bytes) -> Answer:
+        """Answer what is not for a dialect."""
+        routes: dict[str, dict[str, Callable[[], Answer]]] = {
+            "/": {"GET": self._explain},
+            "/_sandbox/stats": {"GET": self._stats},
+            "/_sandbox/messages": {"GET": partial(self.store.list_messages, query)},
+            "/_sandbox/requests": {"GET": partial(self.store.list_requests, query)},
+            "/_sandbox/reset": {"POST": self._forget},
+            "/_sandbox/faults": {
+                "GET": self._active,
+                "POST": partial(self._replace, body),
+                "DELETE": partial(self._replace, b"{}"),
+            },
+        }
+        methods = routes.get(path)
+        if methods is None:
+            self.store.answered(0, 404)
+            return json_answer(404, {"error": f"There is no {path} here; see /"})
+        if method not in methods:
+            allowed = ", ".join(methods)
+            error = orjson.dumps({"error": f"{path} takes {allowed}"})
+            return Answer(405, error, [("allow", allowed)])
+        try:
+            return methods[method]()
+        except ValueError as error:
+            return json_answer(400, {"error": str(error)})
+
+    def _explain(self) -> Answer:
+        names = [dialect.name for dialect in self.dialects.values()]
+        bases = "\n".join(f"  {name:<13}{self.base_url(name)}" for name in names)
+        rows = Faults.describe()
+        faults = "\n".join(f"  {name:<20}{meaning}" for name, meaning in rows)
+        page = _PAGE.format(bases=bases, faults=faults).encode()
+        return Answer(200, page, content_type="text/plain; charset=utf-8")
+
+    def _stats(self) -> Answer:
+        return json_answer(200, self.store.stats() | {"faults": self.faults.active()})
+
+    def _forget(self) -> Answer:
+        self.reset()
+        return json_answer(200, {})
+
+    def _active(self) -> Answer:
+        return json_answer(200, self.faults.active())
+
+    def _replace(self, body: bytes) -> Answer:
+        settings = orjson.loads(body)
+        if not isinstance(settings, dict):
+            raise ValueError("faults must be a JSON object")  # noqa: TRY004 - answered as every bad value is
+        self.faults = Faults.parse(settings)
+        return self._active()
+
+
+async def serve(
+    *,
+    host: str = "127.0.0.1",
+    port: int = 0,
+    faults: Faults = Faults(),  # noqa: B008 - frozen
+    keep: int = 10_000,
+    task_status: trio.TaskStatus[Sandbox] = trio.TASK_STATUS_IGNORED,
+) -> None:
+    """Run a sandbox until cancelled; reports the `Sandbox` when it listens.
+
+    Args:
+        host: address to listen on.
+        port: TCP port; 0 chooses a free one.
+        faults: what goes wrong from the start.
+        keep: how many messages to keep whole; of later ones only the ids.
+        task_status: given by `nursery.start`.
+
+    Raises:
+        OSError: the port cannot be listened on.
+    """
+    listeners = await trio.open_tcp_listeners(port, host=host)
+    port = listeners[0].socket.getsockname()[1]
+    sandbox = Sandbox(host, port, faults, keep)
+    task_status.started(sandbox)
+    await trio.serve_listeners(partial(converse, sandbox), listeners)

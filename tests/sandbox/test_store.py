@@ -1,0 +1,153 @@
+"""What the sandbox remembers of a run, and what it tells."""
+
+from datetime import UTC, datetime, timedelta
+
+from engine.sandbox.store import Accepted, Store
+
+OPENED = datetime(2026, 1, 1, tzinfo=UTC)
+
+
+def new_store(*, keep: int = 100) -> Store:
+    """Open an empty store."""
+    return Store(keep=keep, opened=OPENED)
+
+
+def accept(
+    store: Store, *messages: tuple[str, str, str | None], at: float = 0.0
+) -> int:
+    """Have a request bring messages, each an address, an id and the client's id."""
+    number = store.begin(at)
+    contents: list[dict[str, object]] = [
+        {"to": to, "subject": f"For {to}", "custom_args": {"message_id": key}}
+        for to, _, key in messages
+    ]
+    columns = [list(column) for column in zip(*messages, strict=True)]
+    store.accept(number, Accepted(*columns, contents))
+    return number
+
+
+def fill(store: Store, count: int, *, batch: int = 1000) -> None:
+    """Have batches bring `count` messages, numbered from 0."""
+    for start in range(0, count, batch):
+        places = range(start, min(start + batch, count))
+        accept(store, *((f"p{i}@x.example", f"id{i}", f"key{i}") for i in places))
+
+
+def test_a_message_is_found_in_any_block() -> None:
+    """A message is found by its id whether its part of the index is packed or not."""
+    store = new_store(keep=3)
+    fill(store, 10_500)
+    for place in (0, 4_999, 5_000, 9_999, 10_000, 10_499):
+        kept = store.find(f"id{place}")
+        assert kept is not None
+        assert (place, f"p{place}@x.example", f"key{place}") == (
+            kept.place,
+            kept.to,
+            kept.key,
+        )
+        assert place // 1000 + 1 == kept.request
+    assert store.find("id10500") is None
+    assert store.find("id") is None
+
+
+def test_only_the_first_messages_are_kept_whole() -> None:
+    """Of the first `keep` messages all fields are told, of the others the index."""
+    store = new_store(keep=2)
+    fill(store, 3)
+    page = store.messages()
+    whole = {
+        "to": "p1@x.example",
+        "subject": "For p1@x.example",
+        "custom_args": {"message_id": "key1"},
+        "message_id": "id1",
+        "request": 1,
+    }
+    indexed = {
+        "to": "p2@x.example",
+        "custom_args": {"message_id": "key2"},
+        "message_id": "id2",
+        "request": 1,
+    }
+    assert page["total"] == 3
+    assert [whole, indexed] == page["messages"][1:]
+
+
+def test_messages_are_paged_in_order_across_blocks() -> None:
+    """Offset and limit cut one continuous list, whatever the blocks beneath."""
+    store = new_store(keep=0)
+    fill(store, 10_500)
+    page = store.messages(offset=4_998, limit=5_010)
+    addresses = [message["to"] for message in page["messages"]]
+    assert page["total"] == 10_500
+    assert [f"p{i}@x.example" for i in range(4_998, 10_008)] == addresses
+
+
+def test_messages_to_one_address_are_counted_and_paged() -> None:
+    """`to` lists the messages to exactly that address."""
+    store = new_store()
+    accept(store, ("a@x.example", "1", None), ("aa@x.example", "2", None))
+    accept(store, ("a@x.example", "3", None))
+    page = store.messages(to="a@x.example", offset=1)
+    assert page["total"] == 2
+    assert [message["message_id"] for message in page["messages"]] == ["3"]
+
+
+def test_doubles_are_told_by_the_clients_id() -> None:
+    """A client's id that was accepted twice is named once, across requests."""
+    store = new_store()
+    accept(store, ("a@x.example", "1", "k1"), ("b@x.example", "2", "k2"))
+    assert store.stats()["twice"] == []
+    accept(store, ("a@x.example", "3", "k1"))
+    accept(store, ("a@x.example", "4", "k1"))
+    stats = store.stats()
+    assert stats["twice"] == ["k1"]
+    assert stats["distinct_recipients"] == 2
+    assert stats["accepted"] == 4
+
+
+def test_two_mails_to_one_address_are_no_double_if_their_ids_differ() -> None:
+    """The address decides only where the client sent no id."""
+    store = new_store()
+    accept(store, ("a@x.example", "1", "k1"), ("a@x.example", "2", "k2"))
+    assert store.stats()["twice"] == []
+    accept(store, ("b@x.example", "3", None), ("b@x.example", "4", None))
+    assert store.stats()["twice"] == ["b@x.example"]
+
+
+def test_doubles_are_found_after_packing() -> None:
+    """A double is found between a packed block and a later one, asked once or often."""
+    asked_once, asked_often = new_store(), new_store()
+    for store in (asked_once, asked_often):
+        fill(store, 6_000)
+        if store is asked_often:
+            assert store.stats()["distinct_recipients"] == 6_000
+        accept(store, ("p17@x.example", "late", "key17"))
+        assert store.stats()["twice"] == ["key17"]
+        assert store.stats()["distinct_recipients"] == 6_000
+
+
+def test_requests_are_listed_with_their_answers() -> None:
+    """A request without an answer has status None; paging keeps the numbers."""
+    store = new_store()
+    first = accept(store, ("a@x.example", "1", None), at=0.5)
+    store.answered(first, 200)
+    store.begin(1.25)
+    expected = [
+        {"number": 1, "at": 0.5, "messages": 1, "status": 200},
+        {"number": 2, "at": 1.25, "messages": 0, "status": None},
+    ]
+    assert expected == store.requests()
+    assert expected[1:] == store.requests(offset=1, limit=5)
+    assert OPENED + timedelta(seconds=1.25) == store.moment(2)
+
+
+def test_stats_count_answers_to_everything() -> None:
+    """Answers to lookups are counted beside those to sending requests."""
+    store = new_store()
+    assert (store.stats()["first_at"], store.stats()["last_at"]) == (None, None)
+    store.answered(store.begin(2.0), 429)
+    store.answered(store.begin(3.0), 200)
+    store.answered(0, 404)
+    stats = store.stats()
+    assert stats["answers"] == {"200": 1, "404": 1, "429": 1}
+    assert (stats["requests"], stats["first_at"], stats["last_at"]) == (2, 2.0, 3.0)
