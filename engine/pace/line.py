@@ -1,0 +1,269 @@
+"""Where turns wait: two queues, the gate, and what is in flight.
+
+Rules: state changes only where nothing awaits, so a cancelled waiter has taken nothing.
+Nothing sleeps for a computed time without `DUST` more: what remains of a wait in
+floating point can be too small to move the clock, and a loop around it never ends.
+"""
+
+import math
+from contextlib import AbstractAsyncContextManager
+from types import TracebackType
+from typing import Self
+
+import trio
+
+from engine.pace.rate import DUST, Rate, same_run
+
+#: Seconds by which a turn may pass the entry early, at most. It passes as early as
+#: the intent lately took to write, else every window would lose that time.
+_MOST_LEAD = 0.05
+
+
+class Turn(AbstractAsyncContextManager["Turn"]):
+    """One request's place in the line, from `Pace.turn`.
+
+    Leaving the block ends the turn. Leaving it after `depart()` and without an
+    exception says that an answer came, whatever it was; an answer that must stop the
+    run has to stop it before the block is left, or others take it for a good sign.
+
+    Attributes:
+        messages: how many the request carries.
+    """
+
+    __slots__ = ("_line", "messages")
+
+    def __init__(self, line: "Line", messages: int) -> None:
+        self._line = line
+        self.messages = messages
+
+    async def __aenter__(self) -> Self:
+        await self._line.admit(self)
+        return self
+
+    async def __aexit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        tb: TracebackType | None,
+    ) -> None:
+        self._line.end(self, answered=exc_type is None)
+
+    async def depart(self) -> None:
+        """Wait for the last word, and record that the request leaves now.
+
+        Call it once the intent is durable, and send at once when it returns, with no
+        checkpoint between. It is no checkpoint itself unless it has to wait.
+
+        Raises:
+            RuntimeError: called twice, or outside the turn's block.
+        """
+        await self._line.depart(self)
+
+    def throttled(self, seconds: float) -> None:
+        """Pause everybody, for the provider said 429 to this turn.
+
+        429s to requests that were in flight together extend one pause and count as one
+        storm.
+
+        Args:
+            seconds: from now; a longer pause that is under way stays.
+
+        Raises:
+            ValueError: `seconds` is below 0 or not finite.
+            RuntimeError: the turn has not departed or has ended.
+        """
+        self._line.shut(seconds, by=self)
+
+
+class Gate:
+    """Shut, then ajar for one probe, then open: who may depart at all."""
+
+    def __init__(self) -> None:
+        self.storms = 0
+        self.storms_in_a_row = 0
+        self.paused = 0.0
+        self._open = False
+        self._probe: Turn | None = None
+        self._not_before = -math.inf
+
+    def seconds_until(self, *, crowded: bool) -> float:
+        """Say how long the gate stays shut; infinite if until a turn has ended.
+
+        Args:
+            crowded: whether somebody else would be the probe, if there is to be one.
+        """
+        now = trio.current_time()
+        if now < self._not_before:
+            return self._not_before - now + DUST
+        if self._open or not (crowded or self._probe):
+            return 0.0
+        return math.inf
+
+    def depart(self, turn: Turn) -> None:
+        """Make the turn the probe, if there is to be one."""
+        if not self._open:
+            self._probe = turn
+
+    def end(self, turn: Turn, *, answered: bool) -> None:
+        """Open for all if the probe was answered; else the next turn is the probe."""
+        if turn is self._probe:
+            self._probe = None
+            if answered:
+                self._open = True
+                self.storms_in_a_row = 0
+
+    def hold(self, seconds: float) -> None:
+        """Let nobody depart for that long; a longer pause that is under way stays."""
+        now = trio.current_time()
+        self._not_before = max(self._not_before, now + seconds)
+
+    def shut(self, seconds: float) -> None:
+        """Pause, and probe afterwards."""
+        before = max(self._not_before, trio.current_time())
+        self.hold(seconds)
+        self.paused += max(0.0, self._not_before - before)
+        self._open = False
+        # A probe in flight was sent before this pause and says nothing about its end.
+        self._probe = None
+
+    def storm(self, seen: int) -> None:
+        """Count a 429 to a request that departed after `seen` storms."""
+        if seen == self.storms:
+            self.storms += 1
+            self.storms_in_a_row += 1
+
+
+class Line:
+    """Both queues, the gate between them and the rates: where turns wait."""
+
+    def __init__(
+        self, messages: Rate | None, requests: Rate | None, *, start_empty: bool
+    ) -> None:
+        self.gate = Gate()
+        self.waited = 0.0
+        self.departed_messages = 0
+        self.departed_requests = 0
+        self._messages = messages
+        self._requests = requests
+        self._start_empty = start_empty
+        self._run: trio.lowlevel.TrioToken | None = None
+        self._entry = trio.StrictFIFOLock()
+        self._exit = trio.StrictFIFOLock()
+        self._news = trio.lowlevel.ParkingLot()
+        # Turns past the entry, and when they passed it; their messages; and turns past
+        # the exit, and how many storms there had been.
+        self._pending: dict[Turn, float] = {}
+        self._pending_messages = 0
+        self._in_flight: dict[Turn, int] = {}
+        self._lead = 0.0
+
+    def begin(self) -> None:
+        """Bind to this `trio.run`, whose clock alone the times here belong to."""
+        if self._run is None and self._start_empty:
+            self._run = same_run(None)
+            for rate in (self._messages, self._requests):
+                if rate is not None:
+                    rate.fill()
+                    self.gate.hold(rate.seconds)
+        self._run = same_run(self._run)
+
+    async def admit(self, turn: Turn) -> None:
+        """Wait at the entry."""
+        self.begin()
+        await self._pass(self._entry, turn.messages, ahead=True)
+        self._pending[turn] = trio.current_time()
+        self._pending_messages += turn.messages
+
+    async def depart(self, turn: Turn) -> None:
+        """Wait at the exit, and put the departure on record."""
+        if turn not in self._pending:
+            raise RuntimeError("depart() is for once, within `async with` of its turn")
+        took = trio.current_time() - self._pending[turn]
+        self._lead += (min(took, _MOST_LEAD) - self._lead) / 8
+        await self._pass(self._exit, turn.messages, ahead=False)
+        if self._messages is not None:
+            await self._messages.depart(turn.messages)
+        if self._requests is not None:
+            await self._requests.depart(1)
+        self._leave_pending(turn)
+        self._in_flight[turn] = self.gate.storms
+        self.gate.depart(turn)
+        self.departed_messages += turn.messages
+        self.departed_requests += 1
+        self._news.unpark_all()
+
+    def end(self, turn: Turn, *, answered: bool) -> None:
+        """Forget the turn, wherever it stands."""
+        if turn in self._pending:
+            self._leave_pending(turn)
+        self._in_flight.pop(turn, None)
+        self.gate.end(turn, answered=answered)
+        self._news.unpark_all()
+
+    def shut(self, seconds: float, *, by: Turn | None = None) -> None:
+        """Pause everybody; `by` is the turn that got the 429, if one did."""
+        if not 0 <= seconds < math.inf:
+            raise ValueError(f"seconds = {seconds}: must be finite and not below 0")
+        if by is not None:
+            if by not in self._in_flight:
+                raise RuntimeError("throttled() is for a turn that departed, until end")
+            self.gate.storm(self._in_flight[by])
+        self.begin()
+        self.gate.shut(seconds)
+        self._news.unpark_all()
+
+    async def _pass(
+        self, queue: trio.StrictFIFOLock, messages: int, *, ahead: bool
+    ) -> None:
+        """Wait for this queue, the gate and room; with none of it, no checkpoint.
+
+        Nothing runs between the last look and the caller's next line: neither giving
+        the lock back nor returning is a checkpoint.
+        """
+        free = not queue.locked()
+        if free and not (self._shut(ahead=ahead) or self._full(messages, ahead=ahead)):
+            return
+        async with queue:
+            while True:
+                if seconds := self._shut(ahead=ahead):
+                    await self._nap(seconds)
+                elif seconds := self._full(messages, ahead=ahead):
+                    began = trio.current_time()
+                    await self._nap(seconds)
+                    if ahead:  # one head of one queue: at most the time that passed
+                        self.waited += trio.current_time() - began
+                else:
+                    return
+
+    async def _nap(self, seconds: float) -> None:
+        """Sleep that long; if it is infinite, until a turn moves or the gate does."""
+        if seconds < math.inf:
+            await trio.sleep(seconds)
+        else:
+            await self._news.park()
+
+    def _shut(self, *, ahead: bool) -> float:
+        # Turns past the entry go first: their intents are written already.
+        return self.gate.seconds_until(crowded=ahead and bool(self._pending))
+
+    def _full(self, messages: int, *, ahead: bool) -> float:
+        """Say how long the rates hold this turn.
+
+        At the entry those that have passed it count as departing now. At the exit
+        nobody is before this turn, and there is no lead: that look keeps the promise.
+        """
+        lead = self._lead if ahead else 0.0
+        wait = 0.0
+        if self._messages is not None:
+            pending = self._pending_messages if ahead else 0
+            wait = self._messages.seconds_until(messages, pending=pending, lead=lead)
+        if self._requests is not None:
+            pending = len(self._pending) if ahead else 0
+            wait = max(
+                wait, self._requests.seconds_until(1, pending=pending, lead=lead)
+            )
+        return wait
+
+    def _leave_pending(self, turn: Turn) -> None:
+        del self._pending[turn]
+        self._pending_messages -= turn.messages

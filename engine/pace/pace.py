@@ -1,0 +1,162 @@
+"""The pace of one account: limits checked, and turns given out."""
+
+import math
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass
+
+from engine.pace.line import Line, Turn
+from engine.pace.rate import Rate
+
+
+@dataclass(frozen=True, slots=True)
+class PaceStatistics:
+    """What a run's pace has been so far.
+
+    Attributes:
+        waited_for_rate: seconds during which the first turn in line waited for room
+            under the limits.
+        waited_for_pauses: seconds for which pauses shut the gate; of a pause that is
+            under way, all of it.
+        throttles: storms of 429s; many at once are one.
+        messages: departed.
+        requests: departed.
+    """
+
+    waited_for_rate: float
+    waited_for_pauses: float
+    throttles: int
+    messages: int
+    requests: int
+
+
+class Pace:
+    """The pace of one account in one run: every request takes a turn.
+
+        async with pace.turn(len(batch)) as turn:
+            ...                     # write the intent
+            await turn.depart()
+            ...                     # send, read the answer
+            turn.throttled(2.0)     # if it was a 429
+
+    Args:
+        messages_per_second: messages/s of the account, or None for no limit.
+        requests_per_second: requests/s of the account, or None for no limit.
+        burst: messages that may leave at once after a rest; None for the strict
+            promise. Means nothing without `messages_per_second`.
+        batch_size: the most messages of one request; see `largest_batch`.
+        start_empty: count the limits as used up at the first turn, because a process
+            that died a moment ago may have done so: nothing departs for one window.
+
+    Raises:
+        ValueError: a limit is not above 0, or `batch_size` could never depart.
+    """
+
+    def __init__(
+        self,
+        *,
+        messages_per_second: float | None,
+        requests_per_second: float | None,
+        burst: int | None = None,
+        batch_size: int,
+        start_empty: bool = False,
+    ) -> None:
+        _check_limit("batch_size", batch_size)
+        messages = requests = None
+        if messages_per_second is not None:
+            _check_limit("messages_per_second", messages_per_second)
+            most = max(1, math.floor(messages_per_second)) if burst is None else burst
+            if batch_size > most:
+                raise ValueError(f"batch_size = {batch_size}: must be at most {most}")
+            messages = Rate(messages_per_second, largest=batch_size, burst=burst)
+        if requests_per_second is not None:
+            _check_limit("requests_per_second", requests_per_second)
+            requests = Rate(requests_per_second, largest=1)
+        self._batch_size = batch_size
+        self._line = Line(messages, requests, start_empty=start_empty)
+
+    @property
+    def storms_in_a_row(self) -> int:
+        """Storms of 429s since a probe was last answered otherwise; 0 in fair weather.
+
+        What `RetryPolicy.after` wants to know as `throttles`: when a probe is
+        throttled the next one may be another batch, so no batch can count them.
+        """
+        return self._line.gate.storms_in_a_row
+
+    def turn(self, messages: int) -> AbstractAsyncContextManager[Turn]:
+        """Wait in line for a request of that many messages, and hold its place.
+
+        Served in the order in which the blocks are entered: the gate, the requests/s,
+        the messages/s. With nothing to wait for, entering is no checkpoint. A waiter
+        that is cancelled has used nothing up and lets the next one through.
+
+        Args:
+            messages: 1 to `batch_size`.
+
+        Raises:
+            ValueError: `messages` is out of range.
+            RuntimeError: on entering, if the pace was used in another `trio.run`.
+        """
+        if not 1 <= messages <= self._batch_size:
+            raise ValueError(
+                f"messages = {messages}: must be within 1 and {self._batch_size}"
+            )
+        return Turn(self._line, messages)
+
+    def pause(self, seconds: float) -> None:
+        """Let nobody depart for at least that long; pauses extend, never shorten.
+
+        Args:
+            seconds: from now.
+
+        Raises:
+            ValueError: `seconds` is below 0 or not finite.
+        """
+        self._line.shut(seconds)
+
+    def statistics(self) -> PaceStatistics:
+        """Say what the pace has been so far; also after the run."""
+        line = self._line
+        return PaceStatistics(
+            waited_for_rate=line.waited,
+            waited_for_pauses=line.gate.paused,
+            throttles=line.gate.storms,
+            messages=line.departed_messages,
+            requests=line.departed_requests,
+        )
+
+
+def largest_batch(
+    maximum: int, *, messages_per_second: float | None, burst: int | None
+) -> int:
+    """Choose the batch size with which full batches use all of the limit.
+
+    Without `burst`, a second holds whole batches only: 1500 messages/s in batches of
+    1000 would be 1000 messages/s, in batches of 750 they are 1500. What the division
+    leaves over, less than one message per batch, is lost.
+
+    Args:
+        maximum: the most messages that the provider takes in one request.
+        messages_per_second: messages/s of the account, or None for no limit.
+        burst: messages that may leave at once, or None for the strict promise.
+
+    Returns:
+        Messages per batch, 1 to `maximum`.
+
+    Raises:
+        ValueError: an argument is not above 0.
+    """
+    _check_limit("maximum", maximum)
+    if messages_per_second is None:
+        return maximum
+    _check_limit("messages_per_second", messages_per_second)
+    if burst is not None:
+        _check_limit("burst", burst)
+        return min(maximum, burst)
+    batches_per_second = math.ceil(messages_per_second / maximum)
+    return max(1, math.floor(messages_per_second / batches_per_second))
+
+
+def _check_limit(name: str, limit: float) -> None:
+    if not 0 < limit < math.inf:
+        raise ValueError(f"{name} = {limit}: must be above 0 and finite")
