@@ -247,7 +247,8 @@ def main() -> int:
             sender: table.summarise(runs) for sender, runs in costs.items() if runs
         }
         title = job.title.format(f"{rows:,}".replace(",", " "))
-        print(f"\n{table.build_table(title, figures, main=job.main)}")
+        if figures:
+            print(f"\n{table.build_table(title, figures, main=job.main)}")
         for sender, why in failures.items():
             print(f"\n{table.NAMES[sender]} was not measured: {why}")
         missing = missing or bool(failures)
