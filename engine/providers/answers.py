@@ -35,7 +35,8 @@ _ASSIGNED = re.compile(
 )
 #: Long, of one piece, with a digit in it, and no part of an address.
 _KEYLIKE = re.compile(r"(?<![\w@.-])(?=[\w.-]*\d)[\w.-]{16,}(?![\w@.-])")
-_ADDRESS = re.compile(r"[^\s<>\"',;:@]+@[^\s<>\"',;:@]+")
+#: Bounded, so that a long text without a space costs no quadratic search.
+_ADDRESS = re.compile(r"[^\s<>\"',;:@]{1,64}@[^\s<>\"',;:@]{1,255}")
 
 #: Addresses that a message may show. A refusal may quote the whole list.
 _FEW = 3
@@ -44,7 +45,7 @@ _FEW = 3
 def words(text: str) -> str:
     """Return a provider's words in one short line that is safe to show and to store."""
     # Not printable: control characters, and what turns a line or hides in it.
-    cut = text[: 8 * LONGEST_WORDS]
+    cut = text[: 2 * LONGEST_WORDS]
     text = "".join(one if one.isprintable() else " " for one in cut)
     text = " ".join(text.split())
     text = _CREDENTIALS.sub(r"\1 […]", text)
