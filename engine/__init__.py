@@ -1,1 +1,60 @@
-"""mailvolley: a high-throughput batch campaign sender."""
+"""mailvolley: a high-throughput batch campaign sender.
+
+    report = engine.send("list.parquet", "campaigns/welcome.toml")
+
+The house, from the doors down; a file imports only from floors below its own:
+
+    doors      cli/  api
+    machine    job  run  │  planning  deliver
+    edges      recipients/  journal/  wire  pace/  results  secret
+    files      rundir  manifest  snapshot  report
+    decisions  campaign/  address  render/  batch  retry  providers/
+    words      message  outcome  record  errors
+
+    sandbox/   the other side of the wire; it knows the words and nothing else of us
+
+Importing the package loads nothing until a name is asked for.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from engine.api import asend, load, plan, send
+    from engine.campaign import Campaign
+    from engine.errors import EngineError
+    from engine.planning import Plan
+    from engine.report import Report
+
+__version__ = "0.1.0"
+
+_HOMES = {
+    "Campaign": "engine.campaign",
+    "EngineError": "engine.errors",
+    "Plan": "engine.planning",
+    "Report": "engine.report",
+    "asend": "engine.api",
+    "load": "engine.api",
+    "plan": "engine.api",
+    "send": "engine.api",
+}
+__all__ = [
+    "Campaign",
+    "EngineError",
+    "Plan",
+    "Report",
+    "asend",
+    "load",
+    "plan",
+    "send",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name in _HOMES:
+        return getattr(import_module(_HOMES[name]), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *__all__])

@@ -143,3 +143,13 @@ class CampaignIncomplete(EngineError):
 
 class BrokenPromise(EngineError):
     """A check on ourselves failed: our bug, never the user's. Exit 70."""
+
+
+def first(group: BaseExceptionGroup[EngineError]) -> EngineError:
+    """Return one error of a group: what failed first; the others follow from it."""
+    error: BaseException = group
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    if not isinstance(error, EngineError):
+        raise TypeError(f"{type(error).__name__} in a group of our own errors")
+    return error

@@ -1,6 +1,6 @@
 """The campaign file: parsed, checked, and every problem told at once."""
 
-from engine.campaign.load import load, schema
+from engine.campaign.load import load, rebased, schema
 from engine.campaign.sections import Campaign, Catalogue, Limits, Token, is_loopback
 
 __all__ = [
@@ -10,5 +10,6 @@ __all__ = [
     "Token",
     "is_loopback",
     "load",
+    "rebased",
     "schema",
 ]

@@ -49,6 +49,20 @@ def load(
     return campaign.bound_to(file)
 
 
+def rebased(campaign: Campaign, base_url: str) -> Campaign:
+    """Return the same campaign with another address of the provider's API.
+
+    Raises:
+        CampaignError: the address is none that may be used.
+    """
+    data = campaign.model_dump(by_alias=True)
+    data["provider"]["base_url"] = base_url
+    try:
+        return Campaign.model_validate(data).bound_to(campaign.file)
+    except ValidationError as error:
+        raise CampaignError(*map(sentence, error.errors())) from None
+
+
 def schema() -> dict[str, Any]:
     """Return the JSON Schema of the campaign file, for editors."""
     document = Campaign.model_json_schema(by_alias=True)

@@ -275,6 +275,12 @@ class Campaign(Section):
         """The folder of the templates."""
         return self.home / "templates"
 
+    def list(self) -> str:
+        """Return the list that the file names, as a path or glob from here."""
+        if self.recipients.source is None:
+            raise ValueError("the campaign names no list")
+        return str(self._file.parent / self.recipients.source)
+
     def bound_to(self, file: Path) -> Self:
         """Return the same campaign as if it had been read from `file`."""
         bound = self.model_copy()

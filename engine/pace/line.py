@@ -23,17 +23,19 @@ class Turn(AbstractAsyncContextManager["Turn"]):
     """One request's place in the line, from `Pace.turn`.
 
     Leaving the block ends the turn. Leaving it after `depart()` and without an
-    exception says that an answer came, whatever it was; an answer that must stop the
-    run has to stop it before the block is left, or others take it for a good sign.
+    exception says that an answer came, whatever it was, unless `unanswered` was called;
+    an answer that must stop the run has to stop it before the block is left, or others
+    take it for a good sign.
 
     Attributes:
         messages: how many the request carries.
     """
 
-    __slots__ = ("_line", "messages")
+    __slots__ = ("_answered", "_line", "messages")
 
     def __init__(self, line: "Line", messages: int) -> None:
         self._line = line
+        self._answered = True
         self.messages = messages
 
     async def __aenter__(self) -> Self:
@@ -46,7 +48,7 @@ class Turn(AbstractAsyncContextManager["Turn"]):
         exc: BaseException | None,
         tb: TracebackType | None,
     ) -> None:
-        self._line.end(self, answered=exc_type is None)
+        self._line.end(self, answered=self._answered and exc_type is None)
 
     async def depart(self) -> None:
         """Wait for the last word, and record that the request leaves now.
@@ -58,6 +60,10 @@ class Turn(AbstractAsyncContextManager["Turn"]):
             RuntimeError: called twice, or outside the turn's block.
         """
         await self._line.depart(self)
+
+    def unanswered(self) -> None:
+        """Say that no answer came: if this was the probe, the next turn is one too."""
+        self._answered = False
 
     def throttled(self, seconds: float) -> None:
         """Pause everybody, for the provider said 429 to this turn.

@@ -5,11 +5,12 @@ NUL, any control code) makes the row fail after rendering; nothing is stripped i
 silence but the white space around a subject.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import polars as pl
 from jinja2 import TemplateError, UndefinedError
 
 from engine.errors import TemplateError as BadTemplate
@@ -105,30 +106,25 @@ class Renderer:
         if problems:
             raise BadTemplate(*dict.fromkeys(problems))
 
-    def render(
-        self,
-        rows: Sequence[int],
-        addresses: Sequence[str],
-        names: Sequence[str],
-        message_ids: Sequence[str],
-        data: Sequence[Mapping[str, Any]],
-    ) -> Rendered:
+    def render(self, chunk: pl.DataFrame) -> Rendered:
         """Render one message per row.
 
         Args:
-            rows: 0-based input positions, ascending.
-            addresses: bare addresses, in the order of `rows`, like all that follow.
-            names: display names; empty where there is none.
-            message_ids: our ids.
-            data: the columns that the templates see, by name.
+            chunk: rows to be mailed, in input order. Columns: row u64, address str,
+                name str ("" for none), message_id str, data struct: what the
+                templates see, by name.
         """
+        rows = chunk["row"].to_list()
+        addresses = chunk["address"].to_list()
+        names = chunk["name"].to_list()
+        message_ids = chunk["message_id"].to_list()
         kept: list[int] = []
         shown: list[str] = []
         subjects: list[str] = []
         htmls: list[str] | None = None if self._html is None else []
         texts: list[str] | None = None if self._text is None else []
         failures: list[Failure] = []
-        for place, values in enumerate(data):
+        for place, values in enumerate(chunk["data"].to_list()):
             try:
                 subject = _header(self._subject.render(values), "subject")
                 name = _header(names[place], "display name")

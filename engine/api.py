@@ -1,0 +1,234 @@
+"""The engine as a library: `send`, `asend` and `plan`.
+
+    import engine
+
+    report = engine.send(frame, "campaigns/welcome.toml", out="results.parquet")
+    report.raise_for_failures()
+
+A list is a path, a glob, a polars frame, or anything that speaks Arrow's C interface.
+`send` is for callers without an event loop; `await asend` for those on trio or asyncio.
+Troubles of single recipients are rows of the results; an exception means that the run
+could not be made or could not go on. Nothing here touches signals, logging or global
+state.
+"""
+
+import asyncio
+import shutil
+import tempfile
+import threading
+import weakref
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+
+import sniffio
+import trio
+
+from engine import campaign as campaigns
+from engine import planning, providers
+from engine.campaign import Campaign
+from engine.job import NewRun, Options, perform
+from engine.planning import Plan
+from engine.recipients import Source
+from engine.report import Report
+from engine.run import InDoubt
+from engine.rundir import RunDirectory
+
+PathLike = str | Path
+
+
+def load(
+    file: PathLike, *, overrides: Sequence[str] = (), needs_list: bool = True
+) -> Campaign:
+    """Read and check a campaign file, with what the providers know of themselves.
+
+    Args:
+        file: the TOML file.
+        overrides: `key.path=value` each, laid over the file.
+        needs_list: whether the file must name the list.
+
+    Raises:
+        CampaignError: with every problem found.
+    """
+    return campaigns.load(
+        Path(file),
+        overrides=overrides,
+        catalogue={name: providers.load(name).settings for name in providers.NAMES},
+        needs_list=needs_list,
+    )
+
+
+def send(
+    recipients: Source | None,
+    campaign: PathLike | Campaign,
+    *,
+    out: PathLike | None = None,
+    runs_dir: PathLike | None = None,
+    resume: bool = True,
+    again: bool = False,
+    limit: int | None = None,
+    sandbox: bool = False,
+    overrides: Sequence[str] = (),
+    base_url: str | None = None,
+    in_doubt: InDoubt = "hold",
+    drain: float = 20.0,
+) -> Report:
+    """Send a campaign. Blocks until it has ended, and owns the event loop meanwhile.
+
+    Arguments and errors are those of `asend`.
+
+    Raises:
+        RuntimeError: called on trio, where `await asend(…)` is the way.
+    """
+    if _library() == "trio":
+        raise RuntimeError("inside trio: use await asend(…)")
+    return trio.run(
+        partial(
+            asend,
+            recipients,
+            campaign,
+            out=out,
+            runs_dir=runs_dir,
+            resume=resume,
+            again=again,
+            limit=limit,
+            sandbox=sandbox,
+            overrides=overrides,
+            base_url=base_url,
+            in_doubt=in_doubt,
+            drain=drain,
+        )
+    )
+
+
+async def asend(
+    recipients: Source | None,
+    campaign: PathLike | Campaign,
+    *,
+    out: PathLike | None = None,
+    runs_dir: PathLike | None = None,
+    resume: bool = True,
+    again: bool = False,
+    limit: int | None = None,
+    sandbox: bool = False,
+    overrides: Sequence[str] = (),
+    base_url: str | None = None,
+    in_doubt: InDoubt = "hold",
+    drain: float = 20.0,
+) -> Report:
+    """Send a campaign, on trio or on asyncio.
+
+    On asyncio the engine runs on trio in a thread, and a cancellation is carried
+    across. If cancelled, what was answered is recorded, what was under way is in doubt,
+    and the run can be resumed.
+
+    Args:
+        recipients: the list; None for the one that the campaign names.
+        campaign: a campaign file, or a campaign that `load` returned.
+        out: where the results are copied to.
+        runs_dir: where the runs are kept; else `runs/` beside the templates.
+        resume: whether an unfinished run is continued; else it is refused.
+        again: whether a finished campaign is sent once more, to everyone.
+        limit: take only so many rows of the list, from the first.
+        sandbox: send to a provider inside this process, that mails nobody.
+        overrides: `key.path=value` each, laid over the campaign file.
+        base_url: in place of the provider's public address.
+        in_doubt: what becomes of messages that an earlier start left in doubt.
+        drain: seconds for what is under way after a stop.
+
+    Raises:
+        CampaignError: the campaign, a template or the list is wrong; nothing was sent.
+        RunLocked: somebody else is sending this campaign.
+        RunFinished: it has been sent; see `again`.
+        RunError: it cannot be continued as asked.
+        JournalError: the disk failed; sending has stopped, and can be resumed.
+    """
+    loaded, source = _loaded(recipients, campaign, overrides, base_url)
+    job = NewRun(
+        campaign=loaded,
+        source=source,
+        runs_dir=None if runs_dir is None else Path(runs_dir),
+        resume=resume,
+        again=again,
+        limit=limit,
+        sandbox=sandbox,
+    )
+    options = Options(
+        out=None if out is None else Path(out), in_doubt=in_doubt, drain=drain
+    )
+    if _library() == "trio":
+        return await perform(job, options)
+    return await _on_asyncio(job, options)
+
+
+def plan(
+    recipients: Source | None,
+    campaign: PathLike | Campaign,
+    *,
+    limit: int | None = None,
+    overrides: Sequence[str] = (),
+) -> Plan:
+    """Check a campaign against its list without sending, and without any network.
+
+    The frozen list is kept in a temporary folder for as long as the plan lives.
+
+    Raises:
+        CampaignError: the campaign, a template or the list is wrong.
+    """
+    loaded, source = _loaded(recipients, campaign, overrides, None)
+    folder = Path(tempfile.mkdtemp(prefix="mailvolley-plan-"))
+    try:
+        drawn = planning.draw_up(loaded, source, RunDirectory(folder), limit=limit)
+    except BaseException:
+        shutil.rmtree(folder)
+        raise
+    weakref.finalize(drawn, shutil.rmtree, folder, ignore_errors=True)
+    return drawn
+
+
+def _loaded(
+    recipients: Source | None,
+    campaign: PathLike | Campaign,
+    overrides: Sequence[str],
+    base_url: str | None,
+) -> tuple[Campaign, Source]:
+    if not isinstance(campaign, Campaign):
+        campaign = load(campaign, overrides=overrides, needs_list=recipients is None)
+    elif overrides:
+        raise TypeError("overrides belong to a campaign file; this one is loaded")
+    if base_url is not None:
+        campaign = campaigns.rebased(campaign, base_url)
+    return campaign, campaign.list() if recipients is None else recipients
+
+
+def _library() -> str:
+    """Return the name of the event loop that is running here; empty if none is."""
+    try:
+        return sniffio.current_async_library()
+    except sniffio.AsyncLibraryNotFoundError:
+        return ""
+
+
+async def _on_asyncio(job: NewRun, options: Options) -> Report:
+    """Run a job on trio in a thread, and carry a cancellation across."""
+    scope = trio.CancelScope()
+    running = threading.Event()
+    token: list[trio.lowlevel.TrioToken] = []
+
+    async def on_trio() -> Report:
+        token.append(trio.lowlevel.current_trio_token())
+        running.set()
+        with scope:
+            return await perform(job, options)
+        raise asyncio.CancelledError
+
+    thread = asyncio.get_running_loop().run_in_executor(None, trio.run, on_trio)
+    try:
+        return await asyncio.shield(thread)
+    except asyncio.CancelledError:
+        # A thread that has not begun yet does so soon; then it is cancelled at once.
+        await asyncio.to_thread(running.wait)
+        token[0].run_sync_soon(scope.cancel)
+        await asyncio.wait([thread])
+        thread.exception()
+        raise

@@ -1,0 +1,72 @@
+"""The command line: one command per file, thin over the library.
+
+    exits      what a run or an error means for the exit code: one table
+    output     what a person reads, on stderr
+    options    what several commands take
+    send plan resume status sandbox schema
+
+Human words go to stderr and `--json` prints one object on stdout, so that a pipe gets
+nothing but data. Commands are imported when they are called: `--help` is to be quick.
+"""
+
+import sys
+from importlib import import_module
+from typing import NoReturn
+
+import click
+
+from engine import __version__
+from engine.cli.exits import ExitCode
+
+#: Command to what it is for; `engine.cli.<command>` has it as `command`.
+COMMANDS = {
+    "plan": "Check a campaign against its list; send nothing.",
+    "send": "Send a campaign, or continue its unfinished run.",
+    "resume": "Finish a run exactly as it was planned.",
+    "status": "Show what became of a run.",
+    "sandbox": "Run a provider on this machine to rehearse against.",
+    "schema": "Print the JSON Schema of the campaign file.",
+}
+
+
+class Commands(click.Group):
+    """The commands, each imported when it is asked for."""
+
+    # ruff: noqa: ARG002 - the signatures are click's
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Return the commands in the order in which they are used."""
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Import a command."""
+        if cmd_name not in COMMANDS:
+            return None
+        found: click.Command = import_module(f"engine.cli.{cmd_name}").command
+        return found
+
+    def format_commands(
+        self, ctx: click.Context, formatter: click.HelpFormatter
+    ) -> None:
+        """List the commands without importing them."""
+        with formatter.section("Commands"):
+            formatter.write_dl(list(COMMANDS.items()))
+
+
+@click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="mailvolley")
+def mailvolley() -> None:
+    """Send a campaign in batches, with one truthful outcome for every recipient."""
+
+
+def main(arguments: list[str] | None = None) -> NoReturn:
+    """Run a command and exit with its code."""
+    try:
+        code = mailvolley.main(arguments, standalone_mode=False)
+    except click.ClickException as error:
+        error.show()
+        code = ExitCode.REFUSED
+    except click.Abort:
+        click.echo("nothing was sent", err=True)
+        code = ExitCode.REFUSED
+    sys.exit(code)

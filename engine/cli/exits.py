@@ -1,0 +1,80 @@
+"""What an end means for the exit code: one table, for reports and for errors."""
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from enum import IntEnum
+from typing import TYPE_CHECKING
+
+import click
+
+from engine import errors
+
+if TYPE_CHECKING:
+    from engine.report import Report
+
+
+class ExitCode(IntEnum):
+    """How a command ended."""
+
+    #: Every row was accepted, or left out for a stated reason.
+    DONE = 0
+    #: Finished; some rows were rejected or failed.
+    SOME_FAILED = 1
+    #: Refused before anything was sent: usage, campaign, list.
+    REFUSED = 2
+    #: Stopped; can be resumed.
+    STOPPED = 3
+    #: Finished; some rows are in doubt.
+    SOME_IN_DOUBT = 4
+    #: Another process owns this campaign.
+    LOCKED = 5
+    #: Stopped by the account (credentials, quota); can be resumed.
+    ACCOUNT = 6
+    #: A broken promise of our own.
+    BROKEN = 70
+
+
+def of_report(report: "Report") -> ExitCode:
+    """Return the exit code of a run that ended."""
+    if not report.finished:
+        return ExitCode.ACCOUNT if report.account else ExitCode.STOPPED
+    if report.counts["in_doubt"]:
+        return ExitCode.SOME_IN_DOUBT
+    if any(report.counts[s] for s in ("rejected", "failed", "render_failed")):
+        return ExitCode.SOME_FAILED
+    return ExitCode.DONE
+
+
+def of_error(error: errors.EngineError) -> ExitCode:
+    """Return the exit code of a run that could not be made or could not go on."""
+    match error:
+        case errors.RunLocked():
+            return ExitCode.LOCKED
+        case errors.CampaignError() | errors.RunError():
+            return ExitCode.REFUSED
+        case errors.BrokenPromise():
+            return ExitCode.BROKEN
+        case _:
+            return ExitCode.STOPPED
+
+
+@contextmanager
+def told(*, as_json: bool) -> Iterator[None]:
+    """Tell an error instead of raising it, and exit with its code."""
+    try:
+        yield
+    except errors.EngineError as error:
+        code = of_error(error)
+        for line in str(error).splitlines():
+            click.secho("error  ", fg="red", bold=True, nl=False, err=True)
+            click.echo(line, err=True)
+        if error.hint:
+            click.secho("next   ", bold=True, nl=False, err=True)
+            click.echo(error.hint, err=True)
+        if as_json:
+            told = {"message": str(error), "next": error.hint}
+            click.echo(
+                json.dumps({"status": "refused", "exit": int(code), "error": told})
+            )
+        raise SystemExit(code) from None

@@ -1,0 +1,88 @@
+"""Options that several commands take."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+Command = TypeVar("Command", bound=Callable[..., Any])
+
+FILE = click.Path(dir_okay=False, path_type=Path)
+FOLDER = click.Path(file_okay=False, path_type=Path)
+
+
+def campaign(command: Command) -> Command:
+    """Take a campaign file, a list, and what is laid over the file."""
+    for decorate in (
+        click.option(
+            "--set",
+            "overrides",
+            multiple=True,
+            metavar="KEY.PATH=VALUE",
+            help="Lay a value over the campaign file, as in limits.workers=16.",
+        ),
+        click.option(
+            "--limit",
+            type=click.IntRange(min=1),
+            metavar="N",
+            help="Take only the first N rows of the list.",
+        ),
+        click.option(
+            "--recipients",
+            metavar="FILE",
+            help="The list, in place of the campaign's: a path, glob or folder.",
+        ),
+        click.argument("campaign", type=FILE, metavar="CAMPAIGN.toml"),
+    ):
+        command = decorate(command)
+    return command
+
+
+def as_json(command: Command) -> Command:
+    """Take --json."""
+    return click.option(
+        "--json", "as_json", is_flag=True, help="Print one JSON object on stdout."
+    )(command)
+
+
+def sending(command: Command) -> Command:
+    """Take how a run is sent."""
+    for decorate in (
+        as_json,
+        click.option(
+            "--drain",
+            type=click.FloatRange(min=0),
+            default=20.0,
+            show_default=True,
+            metavar="SECONDS",
+            help="After a stop, how long requests under way may take.",
+        ),
+        click.option(
+            "--in-doubt",
+            type=click.Choice(["hold", "resend", "assume-sent"]),
+            default="hold",
+            show_default=True,
+            help="What becomes of messages that a crash left in doubt.",
+        ),
+        click.option("--yes", is_flag=True, help="Do not ask before sending."),
+        click.option(
+            "--base-url", metavar="URL", help="In place of the provider's address."
+        ),
+        click.option(
+            "--out", type=FILE, metavar="FILE", help="Copy the results to this file."
+        ),
+    ):
+        command = decorate(command)
+    return command
+
+
+def fault(command: Command) -> Command:
+    """Take what goes wrong in the sandbox."""
+    return click.option(
+        "--fault",
+        "faults",
+        multiple=True,
+        metavar="NAME=VALUE",
+        help="Let the sandbox misbehave; see: mailvolley sandbox --help",
+    )(command)

@@ -1,0 +1,35 @@
+"""`mailvolley resume`: finish a run exactly as it was planned."""
+
+from pathlib import Path
+
+import click
+
+from engine.cli import exits, options, sending
+from engine.cli.exits import ExitCode
+from engine.job import OldRun, Options
+from engine.run import InDoubt
+from engine.rundir import RunDirectory
+
+
+@click.command("resume", short_help="Finish a run exactly as it was planned.")
+@click.argument("run", type=options.FOLDER, metavar="RUN")
+@options.sending
+def command(
+    *,
+    run: Path,
+    out: Path | None,
+    base_url: str | None,
+    yes: bool,
+    in_doubt: InDoubt,
+    drain: float,
+    as_json: bool,
+) -> ExitCode:
+    """Finish a run exactly as it was planned: same list, templates and batches.
+
+    RUN is the run's directory, as `send` printed it. What was accepted is never sent
+    again. What a crash left in doubt stays so, unless --in-doubt says otherwise.
+    """
+    with exits.told(as_json=as_json):
+        job = OldRun(RunDirectory(run), base_url=base_url, in_doubt=in_doubt)
+        how = Options(out=out, in_doubt=in_doubt, drain=drain)
+        return sending.run(job, how, ask=not yes, as_json=as_json)

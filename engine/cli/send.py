@@ -1,0 +1,93 @@
+"""`mailvolley send`: send a campaign, or continue its unfinished run."""
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from engine import api
+from engine.campaign import rebased
+from engine.cli import exits, options, sending
+from engine.cli.exits import ExitCode
+from engine.cli.plan import show
+from engine.errors import CampaignError
+from engine.job import NewRun, Options
+from engine.run import InDoubt
+from engine.sandbox import Faults
+
+
+@click.command("send", short_help="Send a campaign, or continue its unfinished run.")
+@options.campaign
+@click.option(
+    "--runs-dir",
+    type=options.FOLDER,
+    metavar="DIR",
+    help="Where runs are kept; else runs/ beside the templates.",
+)
+@click.option("--dry-run", is_flag=True, help="Plan only, like `mailvolley plan`.")
+@click.option("--sandbox", is_flag=True, help="Send to a provider of our own: no mail.")
+@click.option("--again", is_flag=True, help="Send a finished campaign once more.")
+@options.fault
+@options.sending
+def command(
+    *,
+    campaign: Path,
+    recipients: str | None,
+    limit: int | None,
+    overrides: tuple[str, ...],
+    runs_dir: Path | None,
+    dry_run: bool,
+    sandbox: bool,
+    again: bool,
+    faults: tuple[str, ...],
+    out: Path | None,
+    base_url: str | None,
+    yes: bool,
+    in_doubt: InDoubt,
+    drain: float,
+    as_json: bool,
+) -> ExitCode:
+    r"""Send a campaign in batches, one outcome per row of its list.
+
+    \b
+      mailvolley send campaigns/welcome.toml --sandbox      rehearse on this machine
+      mailvolley send campaigns/welcome.toml                send; asks first
+      mailvolley send campaigns/letter.toml --again --yes   next week's letter, by cron
+
+    A campaign whose run is unfinished is continued. One that is finished is not sent
+    again without --again. Exit codes: 0 all accepted or left out for a reason, 1 some
+    rejected or failed, 2 refused before sending, 3 stopped, 4 some in doubt, 5 already
+    running, 6 stopped by the account, 70 our own fault.
+    """
+    with exits.told(as_json=as_json):
+        loaded = api.load(campaign, overrides=overrides, needs_list=recipients is None)
+        if base_url is not None:
+            loaded = rebased(loaded, base_url)
+        source = recipients or loaded.list()
+        if dry_run:
+            return show(api.plan(source, loaded, limit=limit), as_json=as_json)
+        job = NewRun(
+            campaign=loaded,
+            source=source,
+            runs_dir=runs_dir,
+            again=again,
+            limit=limit,
+            sandbox=sandbox,
+        )
+        how = Options(
+            out=out, in_doubt=in_doubt, drain=drain, faults=parsed_faults(faults)
+        )
+        return sending.run(job, how, ask=not (yes or sandbox), as_json=as_json)
+
+
+def parsed_faults(given: tuple[str, ...]) -> Faults:
+    """Read `name=value` faults.
+
+    Raises:
+        CampaignError: a fault that the sandbox does not know.
+    """
+    pairs: dict[str, Any] = dict(fault.partition("=")[::2] for fault in given)
+    try:
+        return Faults.parse(pairs)
+    except ValueError as error:
+        raise CampaignError(f"--fault: {error}") from None

@@ -1,0 +1,83 @@
+"""What a run is, in one file that is written before it starts and never changed."""
+
+import hashlib
+import json
+from dataclasses import asdict, dataclass
+from typing import Any, Self
+
+from engine import rundir
+from engine.errors import RunError
+from engine.rundir import RunDirectory
+
+
+@dataclass(frozen=True, slots=True)
+class Manifest:
+    """What a run is. Written before it starts, and never changed.
+
+    Attributes:
+        campaign: the campaign's name.
+        run: the run's id.
+        generation: 1 for the first sending of the campaign, 2 for the next.
+        rehearsal: whether it goes to the sandbox.
+        created_at: UTC, ISO 8601.
+        file: the campaign file.
+        definition: the campaign, checked, with the command line's overrides.
+        source: what tells the list from another: see `recipients.fingerprint`.
+        limit: rows taken from the list at most, or None for all.
+        rows: input rows.
+        planned: rows by planned status; "mailable" are to be mailed.
+        chunk: rows that a worker takes at once; part of how batches are cut.
+        batch_size: messages of one request at most.
+        snapshot: sha256 of the frozen list.
+        templates: sha256 of each template in use.
+        versions: of the engine, Python and the packages that shape the bytes sent.
+    """
+
+    campaign: str
+    run: str
+    generation: int
+    rehearsal: bool
+    created_at: str
+    file: str
+    definition: dict[str, Any]
+    source: dict[str, Any]
+    limit: int | None
+    rows: int
+    planned: dict[str, int]
+    chunk: int
+    batch_size: int
+    snapshot: str
+    templates: dict[str, str]
+    versions: dict[str, str]
+
+    def to_json(self) -> bytes:
+        """Return the manifest as it is stored."""
+        return json.dumps(asdict(self), indent=2, ensure_ascii=False).encode()
+
+    @property
+    def sha256(self) -> str:
+        """The manifest's own hash, which the results carry."""
+        return hashlib.sha256(self.to_json()).hexdigest()
+
+    @classmethod
+    def read(cls, directory: RunDirectory) -> Self:
+        """Read a run's manifest.
+
+        Raises:
+            RunError: it is not there or not a manifest.
+        """
+        try:
+            return cls(**json.loads(directory.manifest.read_bytes()))
+        except FileNotFoundError:
+            raise RunError(f"{directory.path}: there is no such run") from None
+        except (OSError, ValueError, TypeError) as error:
+            raise RunError(f"{directory.manifest}: cannot be read: {error}") from error
+
+    @property
+    def mailable(self) -> int:
+        """Rows that are to be mailed."""
+        return self.planned["mailable"]
+
+    def write(self, directory: RunDirectory) -> None:
+        """Store the manifest; from now on the run exists."""
+        rundir.publish(directory.manifest, self.to_json())

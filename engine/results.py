@@ -1,0 +1,224 @@
+"""Journal and snapshot made into `results.parquet`: one row per input row, in order.
+
+A projection, never the truth: it can be made again from the two at any time, and gives
+the same rows. It is written aside, read back and counted before it takes its name.
+Memory holds one group of rows at a time.
+"""
+
+import heapq
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+
+import polars as pl
+from polars.io.plugins import register_io_source
+
+from engine import rundir, snapshot
+from engine.errors import BrokenPromise
+from engine.outcome import Status
+from engine.record import BatchRecord, RowOutcome
+
+SCHEMA = pl.Schema(
+    {
+        "row": pl.UInt64,
+        "key": pl.String,
+        "address": pl.String,
+        "status": pl.String,
+        "reason": pl.String,
+        "detail": pl.String,
+        "message_id": pl.String,
+        "provider": pl.String,
+        "provider_id": pl.String,
+        "batch": pl.String,
+        "attempts": pl.UInt16,
+        "http_status": pl.UInt16,
+        "settled_at": pl.Datetime("us", "UTC"),
+        "latency_ms": pl.Float32,
+    }
+)
+#: What the journal adds to a row of the snapshot.
+SETTLED = {
+    name: SCHEMA[name]
+    for name in (
+        "row",
+        "status",
+        "reason",
+        "detail",
+        "provider_id",
+        "batch",
+        "attempts",
+        "http_status",
+        "settled_at",
+        "latency_ms",
+    )
+}
+MOST_ATTEMPTS = 2**16 - 1
+
+
+@dataclass(frozen=True, slots=True)
+class Header:
+    """What is the same in every row, or stands in the file's metadata."""
+
+    campaign: str
+    run: str
+    provider: str
+    manifest: str
+    version: str
+    planned_at: datetime
+
+
+def write(
+    path: Path,
+    recipients: Path,
+    batches: Iterable[BatchRecord],
+    skipped: Iterable[RowOutcome],
+    header: Header,
+) -> dict[Status, int]:
+    """Write the results of a run.
+
+    Args:
+        path: the file to write.
+        recipients: the frozen list: see `snapshot`.
+        batches: what was sent, ordered by first row.
+        skipped: rows settled without a request, ordered by row.
+        header: what is the same in every row.
+
+    Returns:
+        Rows by status.
+
+    Raises:
+        BrokenPromise: the file has not exactly one row per input row.
+    """
+    rows = snapshot.rows(recipients)
+    aside = path.with_name(f".{path.name}.inprogress")
+    frames = _frames(recipients, batches, skipped, header)
+    metadata = {
+        "campaign": header.campaign,
+        "run": header.run,
+        "manifest": header.manifest,
+        "version": header.version,
+    }
+    aside.touch(mode=0o600)
+    source = register_io_source(lambda *_: frames, schema=SCHEMA)
+    source.sink_parquet(aside, row_group_size=snapshot.GROUP, metadata=metadata)
+    counts = _counted(aside, rows)
+    rundir.publish_file(aside, path)
+    return counts
+
+
+def _counted(path: Path, rows: int) -> dict[Status, int]:
+    """Read a results file back and check that each input row is there, in order."""
+    scan = pl.scan_parquet(path)
+    in_order = (pl.col("row") == pl.int_range(pl.len(), dtype=pl.UInt64)).all()
+    total, ordered = scan.select(pl.len(), in_order.alias("ordered")).collect().row(0)
+    by_status = scan.group_by("status").len().collect().iter_rows()
+    counts = {Status(status): count for status, count in by_status}
+    if total != rows or not ordered:
+        raise BrokenPromise(
+            f"{path}: {total} rows for {rows} input rows"
+            f"{'' if ordered else ', not in input order'}"
+        )
+    return counts
+
+
+def _frames(
+    recipients: Path,
+    batches: Iterable[BatchRecord],
+    skipped: Iterable[RowOutcome],
+    header: Header,
+) -> Iterator[pl.DataFrame]:
+    """Give each row of the list its outcome, group by group.
+
+    What has been read of the journal reaches as far as the first row of the record
+    after it: the records are ordered by their first rows, and may overlap.
+    """
+    records = heapq.merge(batches, skipped, key=_first_row)
+    record = next(records, None)
+    rest = pl.DataFrame(schema=SETTLED)
+    for group in snapshot.groups(recipients):
+        last = group["row"][-1]
+        gathered = _Gathered()
+        while record is not None and _first_row(record) <= last:
+            gathered.add(record)
+            record = next(records, None)
+        known = pl.concat([rest, gathered.frame()])
+        rest = known.filter(pl.col("row") > last)
+        yield _join(group, known.filter(pl.col("row") <= last), header)
+
+
+def _first_row(record: BatchRecord | RowOutcome) -> int:
+    if isinstance(record, RowOutcome):
+        return record.row
+    return record.rows[0]
+
+
+def _join(group: pl.DataFrame, settled: pl.DataFrame, header: Header) -> pl.DataFrame:
+    planned = pl.col("status").is_not_null()
+    joined = group.join(
+        settled, on="row", how="left", suffix="_sent", maintain_order="left"
+    )
+    return joined.select(
+        "row",
+        "key",
+        "address",
+        status=pl.coalesce("status", "status_sent", pl.lit(Status.PENDING)),
+        reason=pl.coalesce("reason", "reason_sent"),
+        detail=pl.coalesce("detail", "detail_sent"),
+        message_id="message_id",
+        provider=pl.lit(header.provider),
+        provider_id="provider_id",
+        batch="batch",
+        attempts=pl.col("attempts").fill_null(0),
+        http_status="http_status",
+        settled_at=pl.when(planned)
+        .then(pl.lit(header.planned_at, dtype=SCHEMA["settled_at"]))
+        .otherwise("settled_at"),
+        latency_ms="latency_ms",
+    ).cast(SCHEMA)
+
+
+class _Gathered:
+    """Settled rows on their way into a frame, as columns."""
+
+    def __init__(self) -> None:
+        self._columns: dict[str, list[object]] = {name: [] for name in SETTLED}
+
+    def add(self, record: BatchRecord | RowOutcome) -> None:
+        if isinstance(record, RowOutcome):
+            self._extend(
+                row=[record.row],
+                status=[record.status],
+                reason=[record.reason],
+                detail=[record.detail],
+                provider_id=[None],
+                batch=[None],
+                attempts=[0],
+                http_status=[None],
+                settled_at=[record.settled_at],
+                latency_ms=[None],
+            )
+        elif record.outcomes is not None:
+            count = len(record.rows)
+            self._extend(
+                row=record.rows,
+                status=record.outcomes.statuses,
+                reason=record.outcomes.reasons,
+                detail=record.outcomes.details,
+                provider_id=record.outcomes.provider_ids,
+                batch=[record.id] * count,
+                attempts=[min(record.attempts, MOST_ATTEMPTS)] * count,
+                http_status=[record.http_status] * count,
+                settled_at=[record.settled_at] * count,
+                latency_ms=[record.latency_ms] * count,
+            )
+
+    def _extend(self, **columns: Iterable[object]) -> None:
+        for name, values in columns.items():
+            self._columns[name].extend(values)
+
+    def frame(self) -> pl.DataFrame:
+        """Return what was gathered."""
+        # The rows of a split batch that its children carry are theirs to tell.
+        frame = pl.DataFrame(self._columns, schema=SETTLED)
+        return frame.filter(pl.col("status") != Status.PENDING)

@@ -1,0 +1,323 @@
+"""One run, from its plan to its results.
+
+    journal ◀── writer task, outlives the others
+    reader ──▶ [channel of size 0] ──▶ workers ──▶ provider
+    stop, or the drain's end ──▶ everything winds up, and what is known is written down
+
+A run ends in one of two ways: *finished*, every row has its outcome; or *stopped*, and
+then it can be taken up again from its directory. Either way the results are written.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Literal
+
+import polars as pl
+import trio
+
+from engine import results, rundir, snapshot, wire
+from engine.campaign import Limits
+from engine.deliver import Delivery, Stop
+from engine.errors import EngineError, JournalError, ProviderError, first
+from engine.journal import Journal
+from engine.outcome import Outcomes, Status
+from engine.pace import Pace
+from engine.planning import Plan
+from engine.record import BatchState
+from engine.secret import Secret
+
+#: Seconds between two looks that progress.json gives.
+PROGRESS_EVERY = 0.5
+#: States of a batch that is not to be sent by this start.
+LEFT_ALONE = frozenset({BatchState.DONE, BatchState.HELD, BatchState.IN_DOUBT})
+
+InDoubt = Literal["hold", "resend", "assume-sent"]
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """How a run ended.
+
+    Attributes:
+        finished: whether every row has its outcome; if not, the run can be resumed.
+        counts: rows by status; every status is there.
+        results: the results file.
+        seconds: from the first worker's start to the last one's end.
+        sent: messages that were settled in this time.
+        cause: the error that stopped it, or None.
+    """
+
+    finished: bool
+    counts: dict[Status, int]
+    results: Path
+    seconds: float
+    sent: int
+    cause: ProviderError | None
+
+    @property
+    def messages_per_second(self) -> float:
+        """Messages settled per second of sending."""
+        return self.sent / self.seconds if self.seconds else 0.0
+
+
+class Run:
+    """A planned run, ready to be sent or taken up again.
+
+    Args:
+        plan: what to send.
+        base_url: where to.
+        secret: the account's token.
+        in_doubt: what becomes of batches that an earlier start left in doubt: they
+            stay so, are sent again (perhaps twice), or are taken for accepted.
+        drain: seconds that requests under way get after a stop.
+        on_progress: called with the messages settled since the last call.
+    """
+
+    def __init__(
+        self,
+        plan: Plan,
+        *,
+        base_url: str,
+        secret: Secret,
+        in_doubt: InDoubt = "hold",
+        drain: float = 20.0,
+        on_progress: Callable[[int], None] = lambda _: None,
+    ) -> None:
+        self.stop = Stop()
+        self._plan = plan
+        self._base_url = base_url
+        self._secret = secret
+        self._in_doubt = in_doubt
+        self._drain = drain
+        self._on_progress = on_progress
+        self._sent = 0
+        self._cut = trio.Event()
+
+    def cut(self) -> None:
+        """Do not wait for the drain's end: what is under way is in doubt."""
+        self._cut.set()
+
+    async def send(self) -> Ended:
+        """Send everything that is still to be sent, then write the results.
+
+        If cancelled, what is under way is in doubt, what was answered is recorded, and
+        the results are written all the same.
+
+        Raises:
+            JournalError: the journal failed; nothing was sent after that.
+            BrokenPromise: the results do not have one row per input row.
+        """
+        journal, resumed = open_journal(self._plan)
+        with journal:
+            try:
+                async with trio.open_nursery() as keeping:
+                    keeper: trio.CancelScope = await keeping.start(_keep, journal)
+                    try:
+                        return await self._with_journal(journal, resumed=resumed)
+                    finally:
+                        keeper.cancel()
+            except* EngineError as group:
+                raise first(group) from None
+        raise AssertionError("a nursery ends by returning or raising")
+
+    async def _with_journal(self, journal: Journal, *, resumed: bool) -> Ended:
+        """Send, then write the results; these also if the sending was cancelled.
+
+        The run is finished when the journal says so, and it does that last: a crash
+        in between makes the next start write the results again.
+        """
+        began = trio.current_time()
+        try:
+            if resumed:
+                await self._resolve(journal)
+            await self._deliver(journal, resumed=resumed)
+        finally:
+            seconds = trio.current_time() - began
+            with trio.CancelScope(shield=True):
+                await journal.flush()
+                ended = self._conclude(journal, seconds)
+                if ended.finished:
+                    await journal.note("finished_at", rundir.now())
+                    await journal.flush()
+        return ended
+
+    async def _deliver(self, journal: Journal, *, resumed: bool) -> None:
+        plan, limits = self._plan, self._plan.campaign.limits
+        delivery = Delivery(
+            campaign=plan.manifest.campaign,
+            generation=plan.manifest.generation,
+            batch_size=plan.manifest.batch_size,
+            provider=plan.provider,
+            renderer=plan.renderer,
+            journal=journal,
+            pace=_pace(limits, plan.manifest.batch_size, resumed=resumed),
+            settled=_settled(journal, plan.manifest.rows),
+            stop=self.stop,
+            on_progress=self._count,
+        )
+        context = wire.tls_context()
+        credentials = plan.provider.credentials(self._secret.reveal())
+        send, receive = trio.open_memory_channel[pl.DataFrame](0)
+        async with trio.open_nursery() as watching:
+            watching.start_soon(self._show_progress)
+            async with trio.open_nursery() as working:
+                watching.start_soon(self._end_drain, working.cancel_scope)
+                working.start_soon(self._read, delivery.settled, send)
+                for _ in range(min(limits.workers, plan.requests or 1)):
+                    way = wire.Wire(self._base_url, credentials, context=context)
+                    working.start_soon(delivery.work, way, receive.clone())
+                receive.close()
+            watching.cancel_scope.cancel()
+
+    async def _read(
+        self, settled: bytearray, send: trio.MemorySendChannel[pl.DataFrame]
+    ) -> None:
+        """Hand out the rows that still need something, chunk by chunk."""
+        with send, self.stop.ends():
+            for chunk in snapshot.chunks(
+                self._plan.directory.recipients, self._plan.manifest.chunk
+            ):
+                if all(settled[row] for row in chunk["row"]):
+                    continue
+                try:
+                    await send.send(chunk)
+                except trio.BrokenResourceError:
+                    return  # every worker has left: the run is to end
+
+    async def _resolve(self, journal: Journal) -> None:
+        """Settle what an earlier start left in doubt, as the user chose."""
+        if self._in_doubt == "hold":
+            return
+        doubtful = [
+            batch for batch in journal.batches() if batch.state is BatchState.IN_DOUBT
+        ]
+        for batch in doubtful:
+            if self._in_doubt == "resend":
+                await journal.resolve(batch.id, resend=True)
+            else:
+                outcomes = Outcomes.uniform(
+                    len(batch.rows), Status.ACCEPTED, reason="assumed_sent"
+                )
+                await journal.resolve(batch.id, outcomes)
+
+    async def _end_drain(self, scope: trio.CancelScope) -> None:
+        """Cut what is under way, when a stop's time is over."""
+        await self.stop.wait_requested()
+        with trio.move_on_after(self._drain):
+            await self._cut.wait()
+        scope.cancel()
+
+    async def _show_progress(self) -> None:
+        """Tell who looks on, now and then."""
+        manifest = self._plan.manifest
+        while True:
+            facts = {"rows": manifest.rows, "mailable": manifest.mailable}
+            rundir.show_progress(
+                self._plan.directory,
+                {**facts, "settled": self._sent, "at": rundir.now()},
+            )
+            await trio.sleep(PROGRESS_EVERY)
+
+    def _count(self, messages: int) -> None:
+        self._sent += messages
+        self._on_progress(messages)
+
+    def _conclude(self, journal: Journal, seconds: float) -> Ended:
+        """Write the results, and say how the run ended."""
+        plan = self._plan
+        manifest, directory = plan.manifest, plan.directory
+        counted = results.write(
+            directory.results,
+            directory.recipients,
+            journal.batches(),
+            journal.row_outcomes(),
+            results.Header(
+                campaign=manifest.campaign,
+                run=manifest.run,
+                provider=plan.provider.name,
+                manifest=manifest.sha256,
+                version=manifest.versions["mailvolley"],
+                planned_at=datetime.fromisoformat(manifest.created_at),
+            ),
+        )
+        counts = {status: counted.get(status, 0) for status in Status}
+        return Ended(
+            finished=counts[Status.PENDING] == 0,
+            counts=counts,
+            results=directory.results,
+            seconds=seconds,
+            sent=self._sent,
+            cause=self.stop.cause,
+        )
+
+
+def open_journal(plan: Plan) -> tuple[Journal, bool]:
+    """Open the journal of a run; make it where the run has none yet.
+
+    Returns:
+        The journal, and whether an earlier start may have sent something.
+
+    Raises:
+        JournalError: it cannot be trusted, or belongs to another plan.
+    """
+    path, manifest = plan.directory.journal, plan.manifest
+    if not path.exists():
+        return Journal.create(path, {"manifest": manifest.sha256}), False
+    journal = Journal.open(path)
+    if journal.fact("manifest") != manifest.sha256:
+        journal.close()
+        raise JournalError(
+            f"{path}: belongs to another plan than {plan.directory.manifest}",
+            hint="restore the run directory from a backup, or start a new run",
+        )
+    journal.replay()
+    return journal, True
+
+
+async def _keep(
+    journal: Journal, *, task_status: trio.TaskStatus[trio.CancelScope]
+) -> None:
+    """Run the journal's writer until its scope is cancelled, and not before.
+
+    It is shielded: the workers, when they are cancelled, have something to record.
+    """
+    with trio.CancelScope(shield=True) as scope:
+        async with trio.open_nursery() as nursery:
+            await nursery.start(journal.run)
+            task_status.started(scope)
+
+
+def _pace(limits: Limits, batch_size: int, *, resumed: bool) -> Pace:
+    """Make the pace of a run.
+
+    A run keeps its batches when it is taken up with lower limits; one that is larger
+    than the new limits allow at once is then a burst of its own.
+    """
+    rate = limits.messages_per_second
+    burst = None if limits.burst is None else max(limits.burst, batch_size)
+    if burst is None and rate is not None and batch_size > max(rate, 1):
+        burst = batch_size
+    return Pace(
+        messages_per_second=rate,
+        requests_per_second=limits.requests_per_second,
+        burst=burst,
+        batch_size=batch_size,
+        start_empty=resumed,
+    )
+
+
+def _settled(journal: Journal, rows: int) -> bytearray:
+    """Mark the rows for which an earlier start has left nothing to do.
+
+    A row in doubt is one of them: it is never sent again unless the doubt was resolved.
+    """
+    marks = bytearray(rows)
+    for batch in journal.batches():
+        if batch.state in LEFT_ALONE:
+            for row in batch.rows:
+                marks[row] = 1
+    for outcome in journal.row_outcomes():
+        marks[outcome.row] = 1
+    return marks

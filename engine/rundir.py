@@ -1,0 +1,223 @@
+"""The run directory: which files there are, how they appear, and who owns them.
+
+    <runs>/<campaign>/.lock         held by the process that sends the campaign
+    <runs>/<campaign>/<run>/
+        manifest.json               what was planned; the run exists when this does
+        recipients.parquet          the frozen list, one row per input row
+        templates/                  copies of the templates in use
+        journal.db                  what was sent: the only truth that changes
+        progress.json               for who looks on while the run holds the journal
+        results.parquet             made from the journal, whole or not there
+
+A file appears whole or not at all: it is written aside, brought to the disk, renamed,
+and its folder brought to the disk. Nothing is readable to others.
+"""
+
+import fcntl
+import json
+import os
+import secrets
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+from engine.errors import RunError, RunLocked
+
+#: What the name of a run begins with that went to the sandbox.
+REHEARSAL = "rehearsal-"
+
+
+@dataclass(frozen=True, slots=True)
+class RunDirectory:
+    """The files of one run."""
+
+    path: Path
+
+    @property
+    def run(self) -> str:
+        """The run's id: the name of its folder."""
+        return self.path.name
+
+    @property
+    def manifest(self) -> Path:
+        """What was planned."""
+        return self.path / "manifest.json"
+
+    @property
+    def recipients(self) -> Path:
+        """The frozen list."""
+        return self.path / "recipients.parquet"
+
+    @property
+    def templates(self) -> Path:
+        """The copies of the templates."""
+        return self.path / "templates"
+
+    @property
+    def journal(self) -> Path:
+        """What was sent."""
+        return self.path / "journal.db"
+
+    @property
+    def progress(self) -> Path:
+        """How far the run is, for who looks on."""
+        return self.path / "progress.json"
+
+    @property
+    def results(self) -> Path:
+        """One row per input row."""
+        return self.path / "results.parquet"
+
+    @property
+    def is_rehearsal(self) -> bool:
+        """Whether it went to the sandbox."""
+        return self.run.startswith(REHEARSAL)
+
+    def exists(self) -> bool:
+        """Whether the run was planned to the end."""
+        return self.manifest.is_file()
+
+
+def create(folder: Path, *, rehearsal: bool) -> RunDirectory:
+    """Make the directory of a new run in the campaign's folder.
+
+    The id sorts by time and tells a rehearsal from the real thing.
+
+    Raises:
+        RunError: the folder cannot be written.
+    """
+    moment = datetime.now(UTC).strftime("%Y%m%dT%H%M%SZ")
+    prefix = REHEARSAL if rehearsal else ""
+    path = folder / f"{prefix}{moment}-{secrets.token_hex(3)}"
+    try:
+        path.mkdir(mode=0o700)
+    except OSError as error:
+        raise _unwritable(path, error) from error
+    return RunDirectory(path)
+
+
+def clear_leftovers(folder: Path) -> None:
+    """Remove what a crash left of runs that were never planned to the end.
+
+    Only for who owns the campaign: nothing of them was ever sent.
+    """
+    for path in folder.iterdir():
+        if path.is_dir() and not RunDirectory(path).exists():
+            shutil.rmtree(path)
+
+
+def find(folder: Path) -> list[RunDirectory]:
+    """Return the planned runs of a campaign's folder, the newest first."""
+    if not folder.is_dir():
+        return []
+    runs = [RunDirectory(path) for path in folder.iterdir() if path.is_dir()]
+    planned = [run for run in runs if run.exists()]
+    return sorted(planned, key=lambda run: run.run.removeprefix(REHEARSAL))[::-1]
+
+
+@contextmanager
+def owned(folder: Path) -> Iterator[None]:
+    """Own a campaign while the block runs: nobody else sends it meanwhile.
+
+    The lock is the kernel's and dies with the process; nothing is decided by a
+    timeout. It is `flock`, since a POSIX lock lets a second caller of the same process
+    pass.
+
+    Raises:
+        RunLocked: another process, or another call of this one, owns the campaign.
+        RunError: the folder cannot be written.
+    """
+    try:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        lock = os.open(folder / ".lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    except OSError as error:
+        raise _unwritable(folder, error) from error
+    try:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            holder = os.pread(lock, 200, 0).decode(errors="replace") or "unknown"
+            raise RunLocked(
+                f"{folder}: this campaign is being sent already ({holder})",
+                hint="wait until it ends, or look at it: mailvolley status",
+            ) from None
+        os.ftruncate(lock, 0)
+        started = datetime.now(UTC).isoformat(timespec="seconds")
+        os.pwrite(lock, f"process {os.getpid()} since {started}".encode(), 0)
+        yield
+    finally:
+        os.close(lock)
+
+
+def publish(path: Path, data: bytes) -> None:
+    """Let a file appear whole, and survive a power cut once this returns."""
+    aside = path.with_name(f".{path.name}.inprogress")
+    aside.touch(mode=0o600)
+    aside.write_bytes(data)
+    publish_file(aside, path)
+
+
+def publish_file(aside: Path, path: Path) -> None:
+    """Let a file that was written aside appear under its name, durably."""
+    aside.chmod(0o600)
+    with aside.open("rb") as file:
+        os.fsync(file.fileno())
+    aside.replace(path)
+    sync_folder(path.parent)
+
+
+def make_folders(folder: Path, *, below: Path) -> None:
+    """Make a folder and those between it and `below`, for their owner alone."""
+    if folder != below:
+        make_folders(folder.parent, below=below)
+        folder.mkdir(mode=0o700, exist_ok=True)
+
+
+def copy(path: Path, target: Path) -> None:
+    """Copy a file to where the user wants it; it appears whole.
+
+    Raises:
+        RunError: it cannot be written there.
+    """
+    aside = target.with_name(f".{target.name}.inprogress")
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(path, aside)
+        publish_file(aside, target)
+    except OSError as error:
+        raise RunError(
+            f"{target}: cannot be written: {error.strerror}",
+            hint=f"the results are in {path}",
+        ) from error
+
+
+def sync_folder(folder: Path) -> None:
+    """Bring a folder's entries to the disk."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def show_progress(directory: RunDirectory, facts: dict[str, object]) -> None:
+    """Tell who looks on how far the run is. Whole, but not durable: it is not truth."""
+    aside = directory.path / ".progress.json.inprogress"
+    aside.touch(mode=0o600)
+    aside.write_text(json.dumps(facts), encoding="utf-8")
+    aside.replace(directory.progress)
+
+
+def _unwritable(path: Path, error: OSError) -> RunError:
+    return RunError(
+        f"{path}: cannot be written: {error.strerror}",
+        hint="choose another folder: --runs-dir DIR",
+    )
+
+
+def now() -> str:
+    """Return the moment, UTC, as it is stored: ISO 8601 with microseconds."""
+    return datetime.now(UTC).isoformat(timespec="microseconds")
