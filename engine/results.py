@@ -19,27 +19,25 @@ from engine.errors import BrokenPromise
 from engine.outcome import Status
 from engine.record import BatchRecord, RowOutcome
 
-SCHEMA = pl.Schema(
-    {
-        "row": pl.UInt64,
-        "key": pl.String,
-        "address": pl.String,
-        "status": pl.String,
-        "reason": pl.String,
-        "detail": pl.String,
-        "message_id": pl.String,
-        "provider": pl.String,
-        "provider_id": pl.String,
-        "batch": pl.String,
-        "attempts": pl.UInt16,
-        "http_status": pl.UInt16,
-        "settled_at": pl.Datetime("us", "UTC"),
-        "latency_ms": pl.Float32,
-    }
-)
+COLUMNS: dict[str, pl.DataType] = {
+    "row": pl.UInt64(),
+    "key": pl.String(),
+    "address": pl.String(),
+    "status": pl.String(),
+    "reason": pl.String(),
+    "detail": pl.String(),
+    "message_id": pl.String(),
+    "provider": pl.String(),
+    "provider_id": pl.String(),
+    "batch": pl.String(),
+    "attempts": pl.UInt16(),
+    "http_status": pl.UInt16(),
+    "settled_at": pl.Datetime("us", "UTC"),
+    "latency_ms": pl.Float32(),
+}
 #: What the journal adds to a row of the snapshot.
 SETTLED = {
-    name: SCHEMA[name]
+    name: COLUMNS[name]
     for name in (
         "row",
         "status",
@@ -54,6 +52,8 @@ SETTLED = {
     )
 }
 MOST_ATTEMPTS = 2**16 - 1
+
+Record = BatchRecord | RowOutcome
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +100,7 @@ def write(
         "version": header.version,
     }
     aside.touch(mode=0o600)
-    source = register_io_source(lambda *_: frames, schema=SCHEMA)
+    source = register_io_source(lambda *_: frames, schema=pl.Schema(COLUMNS))
     source.sink_parquet(aside, row_group_size=snapshot.GROUP, metadata=metadata)
     counts = _counted(aside, rows)
     rundir.publish_file(aside, path)
@@ -133,7 +133,8 @@ def _frames(
     What has been read of the journal reaches as far as the first row of the record
     after it: the records are ordered by their first rows, and may overlap.
     """
-    records = heapq.merge(batches, skipped, key=_first_row)
+    sources: tuple[Iterable[Record], ...] = (batches, skipped)
+    records = heapq.merge(*sources, key=_first_row)
     record = next(records, None)
     rest = pl.DataFrame(schema=SETTLED)
     for group in snapshot.groups(recipients):
@@ -147,7 +148,7 @@ def _frames(
         yield _join(group, known.filter(pl.col("row") <= last), header)
 
 
-def _first_row(record: BatchRecord | RowOutcome) -> int:
+def _first_row(record: Record) -> int:
     if isinstance(record, RowOutcome):
         return record.row
     return record.rows[0]
@@ -172,10 +173,10 @@ def _join(group: pl.DataFrame, settled: pl.DataFrame, header: Header) -> pl.Data
         attempts=pl.col("attempts").fill_null(0),
         http_status="http_status",
         settled_at=pl.when(planned)
-        .then(pl.lit(header.planned_at, dtype=SCHEMA["settled_at"]))
+        .then(pl.lit(header.planned_at, dtype=COLUMNS["settled_at"]))
         .otherwise("settled_at"),
         latency_ms="latency_ms",
-    ).cast(SCHEMA)
+    ).cast(pl.Schema(COLUMNS))
 
 
 class _Gathered:
@@ -184,7 +185,7 @@ class _Gathered:
     def __init__(self) -> None:
         self._columns: dict[str, list[object]] = {name: [] for name in SETTLED}
 
-    def add(self, record: BatchRecord | RowOutcome) -> None:
+    def add(self, record: Record) -> None:
         if isinstance(record, RowOutcome):
             self._extend(
                 row=[record.row],

@@ -67,10 +67,10 @@ def told(*, as_json: bool) -> Iterator[None]:
     except errors.EngineError as error:
         code = of_error(error)
         for line in str(error).splitlines():
-            click.secho("error  ", fg="red", bold=True, nl=False, err=True)
+            click.secho(f"{'error':<11}", fg="red", bold=True, nl=False, err=True)
             click.echo(line, err=True)
         if error.hint:
-            click.secho("next   ", bold=True, nl=False, err=True)
+            click.secho(f"{'next':<11}", bold=True, nl=False, err=True)
             click.echo(error.hint, err=True)
         if as_json:
             told = {"message": str(error), "next": error.hint}

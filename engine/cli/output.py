@@ -26,7 +26,7 @@ MINUTE, HOUR = 60, 3600
 
 def line(label: str, text: str, *, colour: str | None = None) -> None:
     """Write a line with its label in the margin."""
-    click.secho(f"{label:<10}", bold=True, fg=colour, nl=False, err=True)
+    click.secho(f"{label:<11}", bold=True, fg=colour, nl=False, err=True)
     click.echo(text, err=True)
 
 
