@@ -33,7 +33,8 @@ _LOCAL_BYTES: Final = 64  # RFC 5321 4.5.3.1.1
 # more than 253 makes the whole longer than this, so it needs no rule of its own.
 _ADDRESS_CHARACTERS: Final = 254
 
-_SENTENCES: Final = {
+#: What each code of `problem` means, in a sentence for people.
+SENTENCES: Final = {
     "address_missing": "The row has no address.",
     "address_control": (
         "The address holds an invisible character: a control, zero-width or"
@@ -75,7 +76,7 @@ def problem(address: pl.Expr) -> pl.Expr:
         address: str, trimmed already; null or empty where there is none.
 
     Returns:
-        str: a code that `sentence` explains, or null: the address may be mailed.
+        str: a code of `SENTENCES`, or null: the address may be mailed.
 
     Source:
         RFC 5321 4.1.2 and 4.5.3.1; RFC 5322 3.2.3; RFC 1035 2.3.1; RFC 3696 2 (a top
@@ -101,15 +102,3 @@ def problem(address: pl.Expr) -> pl.Expr:
         .then(pl.lit("address_not_ascii"))
         .otherwise(pl.lit(None, dtype=pl.String))
     )
-
-
-def sentence(code: str) -> str:
-    """Explain a code of `problem` to people, in one sentence.
-
-    Raises:
-        ValueError: `problem` has no such code.
-    """
-    try:
-        return _SENTENCES[code]
-    except KeyError as err:
-        raise ValueError(f"unknown address problem {code!r}") from err

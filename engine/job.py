@@ -264,7 +264,7 @@ def _report(plan: Plan, options: Options, ended: Ended) -> Report:
         run=plan.manifest.run,
         finished=ended.finished,
         counts={status.value: count for status, count in ended.counts.items()},
-        path=options.out or ended.results,
+        path=(options.out or ended.results).resolve(),
         directory=plan.directory.path,
         seconds=ended.seconds,
         messages_per_second=ended.messages_per_second,

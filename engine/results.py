@@ -12,9 +12,8 @@ from datetime import datetime
 from pathlib import Path
 
 import polars as pl
-from polars.io.plugins import register_io_source
 
-from engine import rundir, snapshot
+from engine import parquet, rundir
 from engine.errors import BrokenPromise
 from engine.outcome import Status
 from engine.record import BatchRecord, RowOutcome
@@ -90,7 +89,7 @@ def write(
     Raises:
         BrokenPromise: the file has not exactly one row per input row.
     """
-    rows = snapshot.rows(recipients)
+    rows = parquet.rows(recipients)
     aside = path.with_name(f".{path.name}.inprogress")
     frames = _frames(recipients, batches, skipped, header)
     metadata = {
@@ -99,9 +98,7 @@ def write(
         "manifest": header.manifest,
         "version": header.version,
     }
-    aside.touch(mode=0o600)
-    source = register_io_source(lambda *_: frames, schema=pl.Schema(COLUMNS))
-    source.sink_parquet(aside, row_group_size=snapshot.GROUP, metadata=metadata)
+    parquet.write(aside, frames, pl.Schema(COLUMNS), metadata=metadata)
     counts = _counted(aside, rows)
     rundir.publish_file(aside, path)
     return counts
@@ -137,7 +134,7 @@ def _frames(
     records = heapq.merge(*sources, key=_first_row)
     record = next(records, None)
     rest = pl.DataFrame(schema=SETTLED)
-    for group in snapshot.groups(recipients):
+    for group in parquet.groups(recipients):
         last = group["row"][-1]
         gathered = _Gathered()
         while record is not None and _first_row(record) <= last:

@@ -17,17 +17,17 @@ rows twice. Memory holds one hash per row while duplicates are found, else one g
 rows at a time.
 """
 
+import itertools
+from collections import Counter
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import polars as pl
 
-from engine import address, batch
+from engine import address, batch, parquet
 from engine.outcome import Status
-
-#: Rows of one group of the file: 65 536 rows of 200 bytes are 13 MB in memory.
-GROUP = 1 << 16
+from engine.parquet import GROUP
 
 NO_KEY = "the recipient's own id is missing"
 
@@ -73,30 +73,20 @@ def write(
         polars.exceptions.PolarsError: the list cannot be read.
     """
     aside = path.with_name(f".{path.name}.checked")
-    checked = _checked(frame if limit is None else frame.head(limit), columns)
-    for file in (aside, path):
-        file.touch(mode=0o600)  # polars keeps the mode of a file that is there
+    wanted = frame if limit is None else frame.head(limit)
+    hashes: list[pl.DataFrame] = []
+    counts: Counter[Status | None] = Counter()
     try:
-        checked.sink_parquet(aside, row_group_size=GROUP)
-        staged = pl.scan_parquet(aside)
-        final = _final(staged, _duplicates(staged), campaign)
-        final.sink_parquet(path, row_group_size=GROUP)
+        schema = _checked(wanted, columns, first_row=0).collect_schema()
+        parquet.write(aside, _pieces(wanted, columns, hashes), schema)
+        twins = _duplicates(aside, hashes)
+        final = _final(aside, twins, campaign)
+        first = next(final)
+        pieces = _counted(itertools.chain([first], final), counts)
+        parquet.write(path, pieces, first.schema)
     finally:
         aside.unlink(missing_ok=True)
-    counts = pl.scan_parquet(path).group_by("status").len().collect().iter_rows()
-    return {Status(status) if status else None: rows for status, rows in counts}
-
-
-def rows(path: Path) -> int:
-    """Return how many rows a frozen list has."""
-    return int(pl.scan_parquet(path).select(pl.len()).collect().item())
-
-
-def groups(path: Path) -> Iterator[pl.DataFrame]:
-    """Read a frozen list, group by group, in order."""
-    scan = pl.scan_parquet(path)
-    for start in range(0, rows(path), GROUP):
-        yield scan.slice(start, GROUP).collect()
+    return dict(counts)
 
 
 def chunks(path: Path, size: int) -> Iterator[pl.DataFrame]:
@@ -105,7 +95,7 @@ def chunks(path: Path, size: int) -> Iterator[pl.DataFrame]:
     The cut depends on the list and `size` alone: it is the same on every reading.
     """
     rest = pl.DataFrame()
-    for group in groups(path):
+    for group in parquet.groups(path):
         mailable = group.filter(pl.col("status").is_null())
         rest = pl.concat([rest, mailable]) if rest.height else mailable
         whole = rest.height - rest.height % size
@@ -115,7 +105,7 @@ def chunks(path: Path, size: int) -> Iterator[pl.DataFrame]:
         yield rest
 
 
-def _checked(frame: pl.LazyFrame, columns: Columns) -> pl.LazyFrame:
+def _checked(frame: pl.LazyFrame, columns: Columns, *, first_row: int) -> pl.LazyFrame:
     """One row per input row, with the reason why it cannot be mailed."""
     to_mail = pl.col(columns.address).cast(pl.String).str.strip_chars()
     key = to_mail if columns.key is None else pl.col(columns.key).cast(pl.String)
@@ -127,71 +117,101 @@ def _checked(frame: pl.LazyFrame, columns: Columns) -> pl.LazyFrame:
         data=pl.struct(sorted({columns.address, *columns.data})),
     )
     no_key = pl.when(pl.col("key") == "").then(pl.lit("key_missing"))
-    return known.with_row_index("row").with_columns(
-        pl.col("row").cast(pl.UInt64),
-        reason=pl.coalesce(address.problem(pl.col("address")), no_key),
-        identity=(
-            address.normalised(pl.col("address")) if columns.key is None else "key"
-        ),
+    return (
+        known.with_row_index("row", offset=first_row)
+        .with_columns(
+            pl.col("row").cast(pl.UInt64),
+            reason=pl.coalesce(address.problem(pl.col("address")), no_key),
+            mail=address.normalised(pl.col("address")),
+        )
+        .with_columns(identity="mail" if columns.key is None else "key")
     )
 
 
-def _duplicates(staged: pl.LazyFrame) -> pl.DataFrame:
+def _pieces(
+    frame: pl.LazyFrame, columns: Columns, hashes: list[pl.DataFrame]
+) -> Iterator[pl.DataFrame]:
+    """Check the list piece by piece, and keep a hash of each row's identity.
+
+    The query engine only reads: with the checks in the query, it reads far ahead.
+    """
+    first_row = 0
+    for piece in frame.collect_batches(chunk_size=GROUP, lazy=True):
+        checked = _checked(piece.lazy(), columns, first_row=first_row).collect()
+        good = checked.filter(pl.col("reason").is_null())
+        hashes.append(good.select("row", pl.col("mail", "identity").hash()))
+        first_row += piece.height
+        yield checked
+
+
+def _duplicates(aside: Path, hashes: list[pl.DataFrame]) -> pl.DataFrame:
     """Find the rows whose address or key an earlier row has.
 
     First the hashes of all rows tell who may be one; then those few are gone through
     in order, exactly: a row that is left out does not make a later one a duplicate.
     """
-    same_address = address.normalised(pl.col("address"))
-    good = staged.filter(pl.col("reason").is_null())
-    hashes = good.select(
-        "row", address=same_address.hash(), key=pl.col("identity").hash()
-    ).collect(engine="streaming")
-    suspects = hashes.filter(
-        pl.col("address").is_duplicated() | pl.col("key").is_duplicated()
-    ).select("row")
-    looked_at = good.join(suspects.lazy(), on="row", how="semi").select(
-        "row", "identity", address=same_address
+    known = pl.concat(hashes)
+    hashes.clear()
+    suspects = known.select("row").filter(
+        _repeated(known["mail"]) | _repeated(known["identity"])
     )
+    del known
     first_with_address: dict[str, int] = {}
     first_with_key: dict[str, int] = {}
     found: list[tuple[int, str, str]] = []
-    for row, key, mail in looked_at.collect(engine="streaming").sort("row").iter_rows():
-        if (first := first_with_address.get(mail)) is not None:
-            found.append((row, "same_address", f"row {first} has the same address"))
-        elif (first := first_with_key.get(key)) is not None:
-            found.append((row, "same_key", f"row {first} has the same key"))
-        else:
-            first_with_address[mail] = first_with_key[key] = row
+    for group in parquet.groups(aside):
+        looked_at = group.join(suspects, on="row", how="semi", maintain_order="left")
+        for row, mail, key in looked_at.select("row", "mail", "identity").iter_rows():
+            if (first := first_with_address.get(mail)) is not None:
+                found.append((row, "same_address", f"row {first} has the same address"))
+            elif (first := first_with_key.get(key)) is not None:
+                found.append((row, "same_key", f"row {first} has the same key"))
+            else:
+                first_with_address[mail] = first_with_key[key] = row
     schema = {"row": pl.UInt64, "twin": pl.String, "where": pl.String}
     return pl.DataFrame(found, schema=schema, orient="row")
 
 
+def _repeated(hashes: pl.Series) -> pl.Series:
+    """Mark what occurs more than once, by sorting: a hash table takes more memory."""
+    ordered = hashes.sort()
+    return hashes.is_in(ordered.filter(ordered == ordered.shift()).unique().implode())
+
+
 def _final(
-    staged: pl.LazyFrame, duplicates: pl.DataFrame, campaign: str
-) -> pl.LazyFrame:
-    def ids(keys: pl.Series) -> pl.Series:
-        return pl.Series(batch.message_ids(campaign, keys.to_list()), dtype=pl.String)
-
-    def sentence(code: str) -> str:
-        return NO_KEY if code == "key_missing" else address.sentence(code)
-
-    told = pl.col("reason").map_elements(sentence, return_dtype=pl.String)
-    joined = staged.join(duplicates.lazy(), on="row", how="left", maintain_order="left")
+    aside: Path, duplicates: pl.DataFrame, campaign: str
+) -> Iterator[pl.DataFrame]:
+    """Give each row of the list its id, and its status if it is not to be mailed."""
     invalid, twin = pl.col("reason").is_not_null(), pl.col("twin").is_not_null()
-    return joined.select(
-        "row",
-        "key",
-        "address",
-        "name",
-        message_id=pl.col("identity").map_batches(
-            ids, return_dtype=pl.String, is_elementwise=True
-        ),
-        status=pl.when(invalid)
-        .then(pl.lit(Status.INVALID))
-        .when(twin)
-        .then(pl.lit(Status.DUPLICATE)),
-        reason=pl.coalesce("reason", "twin"),
-        detail=pl.coalesce(told, "where"),
-        data="data",
-    )
+    sentences = {**address.SENTENCES, "key_missing": NO_KEY}
+    for group in parquet.groups(aside):
+        joined = group.join(duplicates, on="row", how="left", maintain_order="left")
+        ids = batch.message_ids(campaign, joined["identity"].to_list())
+        yield joined.select(
+            "row",
+            "key",
+            "address",
+            "name",
+            message_id=pl.Series(ids, dtype=pl.String),
+            status=pl.when(invalid)
+            .then(pl.lit(Status.INVALID))
+            .when(twin)
+            .then(pl.lit(Status.DUPLICATE)),
+            reason=pl.coalesce("reason", "twin"),
+            detail=pl.coalesce(
+                pl.col("reason").replace_strict(
+                    sentences, default=None, return_dtype=pl.String
+                ),
+                "where",
+            ),
+            data="data",
+        )
+
+
+def _counted(
+    frames: Iterator[pl.DataFrame], counts: Counter[Status | None]
+) -> Iterator[pl.DataFrame]:
+    for frame in frames:
+        for status, rows in frame["status"].value_counts().iter_rows():
+            counts[Status(status) if status else None] += rows
+        yield frame
