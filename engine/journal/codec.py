@@ -1,0 +1,201 @@
+"""Columns of a batch as bytes and back, and the seals that show damage.
+
+How it works: statuses become one letter per row, or a single letter when all rows have
+the same. The three text columns become one JSON array, deflated when that pays. A
+column is null (None for all), a string (the same for all) or an array.
+
+Seals: SQLite has no checksums on its pages and its own check looks at structure alone,
+so every record carries a CRC-32 of its contents. `ascii` gives the same bytes on every
+Python; `repr` follows the Unicode tables of the version.
+"""
+
+import zlib
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+from itertools import compress, pairwise
+from typing import Final
+
+import orjson
+
+from engine.journal.record import Attempt
+from engine.outcome import Outcomes, Status
+
+_LETTERS: Final = {
+    Status.ACCEPTED: "a",
+    Status.REJECTED: "r",
+    Status.FAILED: "f",
+    Status.IN_DOUBT: "d",
+    Status.INVALID: "i",
+    Status.SUPPRESSED: "s",
+    Status.DUPLICATE: "u",
+    Status.RENDER_FAILED: "n",
+    Status.PENDING: "p",
+}
+LETTERS: Final = "".join(_LETTERS.values())
+_STATUSES: Final = {letter: status for status, letter in _LETTERS.items()}
+
+#: Shorter texts grow when deflated: one 36-character id takes 53 bytes, not 51.
+_DEFLATE_FROM: Final = 128
+
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+_MICROSECOND: Final = timedelta(microseconds=1)
+
+
+def pack_statuses(statuses: Sequence[Status]) -> str:
+    """Write a letter per row, or one letter if all are the same."""
+    first = statuses[0]
+    if statuses.count(first) == len(statuses):
+        return _LETTERS[first]
+    return "".join([_LETTERS[status] for status in statuses])
+
+
+def unpack_statuses(letters: str, count: int) -> list[Status]:
+    """Undo `pack_statuses` for a batch of `count` rows."""
+    if len(letters) == 1:
+        return [_STATUSES[letters]] * count
+    return [_STATUSES[letter] for letter in letters]
+
+
+def tally(letters: str, count: int) -> dict[Status, int]:
+    """Count the settled rows by status; pending ones are left out."""
+    if len(letters) == 1:
+        found = {_STATUSES[letters]: count}
+    else:
+        found = {_STATUSES[letter]: letters.count(letter) for letter in set(letters)}
+    found.pop(Status.PENDING, None)
+    return found
+
+
+def pack_texts(outcomes: Outcomes) -> bytes | None:
+    """Write reasons, details and provider ids; None if there are none at all."""
+    columns = [
+        _narrow(column)
+        for column in (outcomes.reasons, outcomes.details, outcomes.provider_ids)
+    ]
+    if columns == [None, None, None]:
+        return None
+    try:
+        plain = orjson.dumps(columns)
+    except TypeError:
+        plain = orjson.dumps([_clean_column(column) for column in columns])
+    return plain if len(plain) < _DEFLATE_FROM else zlib.compress(plain, 1)
+
+
+def unpack_outcomes(letters: str, texts: bytes | None, count: int) -> Outcomes:
+    """Undo `pack_statuses` and `pack_texts` for a batch of `count` rows."""
+    columns: list[str | list[str | None] | None] = [None, None, None]
+    if texts is not None:
+        # JSON begins with "[", a zlib stream never does (RFC 1950, 2.2).
+        columns = orjson.loads(texts if texts[:1] == b"[" else zlib.decompress(texts))
+    reasons, details, provider_ids = (
+        column if isinstance(column, list) else [column] * count for column in columns
+    )
+    statuses = unpack_statuses(letters, count)
+    return Outcomes(statuses, reasons, details, provider_ids)
+
+
+def _narrow(column: list[str | None]) -> str | list[str | None] | None:
+    """Collapse a column that says the same of every row."""
+    first = column[0]
+    if first == column[-1] and column.count(first) == len(column):
+        return first
+    return column
+
+
+def pack_members(rows: Sequence[int]) -> bytes | None:
+    """Write one byte per row from the first to the last: 1 for a member, else 0.
+
+    Bytes and not bits, so that a trigger can look one up with `substr`. Batches do not
+    overlap: all of them together take at most one byte per row of the list.
+
+    Args:
+        rows: ascending, at least one.
+
+    Returns:
+        None if every row of the range is a member.
+
+    Raises:
+        ValueError: the rows are not ascending, or there are none.
+    """
+    if not rows or rows[0] < 0:
+        raise ValueError("a batch needs at least one row, counted from 0")
+    low, high = rows[0], rows[-1]
+    if list(rows) == list(range(low, high + 1)):
+        return None
+    if any(left >= right for left, right in pairwise(rows)):
+        raise ValueError("the rows of a batch must be ascending, each at most once")
+    members = bytearray(high - low + 1)
+    for row in rows:
+        members[row - low] = 1
+    return bytes(members)
+
+
+def unpack_members(low: int, high: int, members: bytes | None) -> list[int]:
+    """Undo `pack_members`."""
+    span = range(low, high + 1)
+    return list(span) if members is None else list(compress(span, members))
+
+
+def clean(text: str | None) -> str | None:
+    """Replace lone surrogates, which neither SQLite nor JSON can hold."""
+    if text is None or text.isascii():
+        return text
+    return text.encode("utf-8", "replace").decode()
+
+
+def _clean_column(
+    column: str | list[str | None] | None,
+) -> str | list[str | None] | None:
+    if isinstance(column, list):
+        return [clean(text) for text in column]
+    return clean(column)
+
+
+def pack_attempt(attempt: Attempt) -> str:
+    """Write an attempt as one line of JSON."""
+    fields = (
+        attempt.number,
+        to_micros(attempt.started_at),
+        float(attempt.seconds),
+        clean(attempt.result),
+        attempt.http_status,
+        clean(attempt.detail),
+    )
+    return orjson.dumps(fields, option=orjson.OPT_APPEND_NEWLINE).decode()
+
+
+def unpack_attempt(line: str) -> Attempt:
+    """Undo `pack_attempt`."""
+    number, started_at, seconds, result, http_status, detail = orjson.loads(line)
+    return Attempt(
+        number, from_micros(started_at), seconds, result, http_status, detail
+    )
+
+
+class Damage(Exception):
+    """A record is not what was written."""
+
+
+def seal(*columns: str | bytes | float | None, after: int = 0) -> int:
+    """Compute the checksum of a record.
+
+    Args:
+        columns: scalars; long bytes are better chained through `seal_bytes`.
+        after: the checksum of what comes before.
+    """
+    return zlib.crc32(ascii(columns).encode(), after)
+
+
+def seal_bytes(content: bytes | None, *, after: int) -> int:
+    """Compute the checksum of a long field."""
+    return zlib.crc32(content or b"", after)
+
+
+def to_micros(moment: datetime) -> int:
+    """Count microseconds since 1970-01-01 UTC."""
+    return (moment - _EPOCH) // _MICROSECOND
+
+
+def from_micros(micros: int) -> datetime:
+    """Undo `to_micros`; UTC."""
+    return _EPOCH + timedelta(microseconds=micros)

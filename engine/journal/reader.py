@@ -1,0 +1,152 @@
+"""What a journal has to tell: batches, rows, facts and totals.
+
+How it works: pages of a few batches at a time, each read between two transactions. So
+reading may go on while the writer works, and never holds it up for long.
+"""
+
+from collections.abc import Callable, Collection, Iterator
+from functools import partial
+from pathlib import Path
+from typing import Final, TypeVar
+
+from engine.journal import store
+from engine.journal.commit import GroupCommit
+from engine.journal.entry import Entry
+from engine.journal.record import Attempt, BatchRecord, BatchState, RowOutcome
+from engine.journal.schema import trouble
+from engine.outcome import Status
+
+R = TypeVar("R")
+T = TypeVar("T")
+
+#: Batches read at a time: 64 of 1000 rows are about 1.5 MB.
+_PAGE: Final = 64
+#: Batches looked at a time where outcomes do not matter.
+_SPANS: Final = 10_000
+
+
+class Reader:
+    """The reading half of a journal. It also takes up what is open when it begins."""
+
+    def __init__(self, path: Path, writer: GroupCommit) -> None:
+        self._path = path
+        self._writer = writer
+        self._open: dict[str, Entry] = {}
+        self._split: dict[str, Entry] = {}
+        self._facts: dict[str, str] = {}
+        self._unreplayed = False
+        self._load()
+
+    def fact(self, name: str) -> str | None:
+        """Return a fact, or None if there is none of that name."""
+        return self._facts.get(name)
+
+    def facts(self) -> dict[str, str]:
+        """Return all facts by name."""
+        return dict(self._facts)
+
+    def counts(self) -> dict[Status, int]:
+        """Count the rows whose outcome is durable and final. Reads nothing."""
+        return dict(self._writer.totals)
+
+    def batches(self) -> Iterator[BatchRecord]:
+        """Read all batches by their lowest row, a split one before its children.
+
+        Raises:
+            JournalError: a record is damaged.
+        """
+        after = -1
+        while page := self._writer.fetch(store.BATCHES, after, _PAGE):
+            for row in page:
+                yield self._checked(store.batch, row)
+            after = page[-1][0]
+
+    def row_outcomes(self) -> Iterator[RowOutcome]:
+        """Read the rows that were settled without a request, in input order.
+
+        Raises:
+            JournalError: a record is damaged.
+        """
+        after = -1
+        while page := self._writer.fetch(store.ROWS, after, _PAGE):
+            for row in page:
+                yield self._checked(store.row_outcome, row)
+            after = page[-1][0]
+
+    def attempts(self, batch_id: str) -> list[Attempt]:
+        """Read how the requests for a batch ended. Looks through the whole journal.
+
+        A request that a crash cut short has left its number and no attempt.
+        """
+        (row,) = self._writer.fetch(store.BATCH, bytes.fromhex(batch_id))
+        entry, _ = self._checked(store.entry, row)
+        return store.past_attempts(entry.history)
+
+    def marks(self, total: int, states: Collection[BatchState]) -> bytearray:
+        """Mark the rows of batches in `states`, and those settled without a request.
+
+        Over ten times as fast as `batches`: it reads no outcomes and checks no seals,
+        only that the members of each batch are as many as they should be.
+
+        Args:
+            total: the rows of the list.
+            states: which batches.
+
+        Returns:
+            One byte per row: 1 if it is marked, else 0.
+
+        Raises:
+            JournalError: a record is damaged, or a row is beyond `total`.
+        """
+        marks = bytearray(total)
+        wanted = frozenset(state.value for state in states)
+        after = -1
+        while page := self._writer.fetch(store.SPANS, after, _SPANS):
+            self._checked(partial(store.mark, marks, wanted), page)
+            after = page[-1][0]
+        for (settled,) in self._writer.fetch(store.SETTLED_BETWEEN, 0, total - 1):
+            marks[settled] = 1
+        return marks
+
+    def gaps(self, total: int) -> Iterator[range]:
+        """Tell which stretches of the rows 0 to `total - 1` no batch covers, in order.
+
+        New batches are cut from these, and none reaches across two of them. Rows that
+        were settled without a request may lie in them.
+        """
+        for start, stop in self._writer.fetch(store.GAPS):
+            if found := range(start, total if stop is None else min(stop, total)):
+                yield found
+
+    def unclaimed(self, batch_id: str) -> list[int]:
+        """Tell which rows of a split batch have no outcome and no child yet."""
+        return sorted(self._split[batch_id].free)
+
+    def _load(self) -> None:
+        """Take up the facts, the totals, and the batches that are not final."""
+        fetch = self._writer.fetch
+        self._facts = dict(self._checked(store.fact, row) for row in fetch(store.FACTS))
+        for row in fetch(store.ENTRIES):
+            entry, letters = self._checked(store.entry, row)
+            self._unreplayed |= entry.state is BatchState.INTENT
+            if entry.state is BatchState.SPLIT:
+                self._split[entry.id] = entry
+                entry.free = self._free(entry, letters)
+            else:
+                self._open[entry.id] = entry
+        for row in fetch(store.TOTALS):
+            self._writer.gain(self._checked(store.total, row))
+
+    def _free(self, entry: Entry, letters: str | None) -> set[int]:
+        """Find the rows that a split batch handed on and that nobody has taken up."""
+        free = store.open_rows(entry, letters)
+        place, low, high = entry.place, entry.low, entry.high
+        for row in self._writer.fetch(store.CHILDREN, place, high, place):
+            child, _ = self._checked(store.entry, row)
+            free.difference_update(child.rows())
+        settled = self._writer.fetch(store.SETTLED_BETWEEN, low, high)
+        return free.difference(row for (row,) in settled)
+
+    def _checked(self, read: Callable[[R], T], row: R) -> T:
+        with trouble(self._path, "read it"):
+            return read(row)
