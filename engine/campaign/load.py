@@ -1,6 +1,7 @@
 """Read a campaign file, lay the command line's overrides over it, and check it all."""
 
 import glob
+import json
 import tomllib
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -36,16 +37,16 @@ def load(
             wrong types and values, missing templates, a missing list.
     """
     data = _read(file)
-    for override in overrides:
-        _lay_over(data, override)
-    problems = list(_missing_files(data, file, needs_list=needs_list))
+    problems = list(_lay_over(data, overrides))
     context = None if catalogue is None else {"catalogue": catalogue}
+    found = list(_missing_files(data, file, needs_list=needs_list))
     try:
         campaign = Campaign.model_validate(data, context=context)
     except ValidationError as error:
-        problems[:0] = [sentence(detail) for detail in error.errors()]
+        found[:0] = [sentence(detail) for detail in error.errors()]
+    problems += [f"{file}: {problem}" for problem in found]
     if problems:
-        raise CampaignError(*(f"{file}: {problem}" for problem in problems))
+        raise CampaignError(*problems)
     return campaign.bound_to(file)
 
 
@@ -71,34 +72,47 @@ def schema() -> dict[str, Any]:
 
 def _read(file: Path) -> dict[str, Any]:
     try:
-        return tomllib.loads(file.read_text(encoding="utf-8"))
+        # Some editors begin a file with a byte order mark, which TOML has no place for.
+        return tomllib.loads(file.read_text(encoding="utf-8-sig"))
     except FileNotFoundError:
         raise CampaignError(f"{file}: there is no such campaign file") from None
     except OSError as error:
         raise CampaignError(f"{file}: cannot be read: {error.strerror}") from error
     except UnicodeDecodeError as error:
         raise CampaignError(f"{file}: is not UTF-8; save it as UTF-8") from error
-    except tomllib.TOMLDecodeError as error:
+    except (ValueError, RecursionError) as error:  # a number or nesting without end
         raise CampaignError(f"{file}: is not TOML: {error}") from error
 
 
-def _lay_over(data: dict[str, Any], override: str) -> None:
-    path, equals, text = override.partition("=")
-    *sections, key = path.strip().split(".")
-    if not equals or not all([*sections, key]):
-        raise CampaignError(
-            f"--set {override}: write key.path=value, as in limits.workers=16"
-        )
+def _lay_over(data: dict[str, Any], overrides: Iterable[str]) -> Iterator[str]:
+    """Lay values over what was read; yield what is wrong with them.
+
+    What stands after the = is never shown: it may be a secret.
+    """
+    for override in overrides:
+        path, equals, text = override.partition("=")
+        *sections, key = (step.strip() for step in path.split("."))
+        if not equals or not all([*sections, key]):
+            yield f"--set {path}: write key.path=value, as in limits.workers=16"
+            continue
+        table: Any = data
+        for section in sections:
+            table = table.setdefault(section, {})
+            if not isinstance(table, dict):
+                yield f"--set {path}: {section} is a value, not a section"
+                break
+        else:
+            table[key] = _value(text)
+
+
+def _value(text: str) -> Any:
+    """Read a value as TOML, or as plain text where it is no TOML."""
     try:
-        value = tomllib.loads(f"value = {text}")["value"]
-    except tomllib.TOMLDecodeError:
-        value = text
-    table = data
-    for section in sections:
-        table = table.setdefault(section, {})
-        if not isinstance(table, dict):
-            raise CampaignError(f"--set {override}: {section} is not a section")
-    table[key] = value
+        document = tomllib.loads(f"value = {text}")
+    except (ValueError, RecursionError):
+        return text
+    # A line end in the text could begin a second key.
+    return document["value"] if len(document) == 1 else text
 
 
 def _missing_files(
@@ -109,23 +123,48 @@ def _missing_files(
     Works on what was read, not on what was checked, so that missing files are told
     together with every other problem.
     """
-    templates = home_of(file) / "templates"
     message = data.get("message")
-    for part in ("subject", "html", "text"):
-        name = message.get(part) if isinstance(message, dict) else None
-        if isinstance(name, str) and not (templates / name).is_file():
-            yield (
-                f'[message] {part} = "{name}": there is no such template in {templates}'
-            )
+    if isinstance(message, dict):
+        yield from _missing_templates(message, home_of(file) / "templates")
     recipients = data.get("recipients", {})
     if not needs_list or not isinstance(recipients, dict):
         return
     source = recipients.get("source")
     if source is None:
         yield "[recipients] source is missing: the list, a path, glob or folder"
-    elif isinstance(source, str):
-        path = file.parent / source
+    elif isinstance(source, str) and source and not _is_there(file.parent, source):
+        yield f"[recipients] source = {_quoted(source)}: there is no such list"
+
+
+def _missing_templates(message: dict[str, Any], templates: Path) -> Iterator[str]:
+    for part in ("subject", "html", "text"):
+        name = message.get(part)
+        if not isinstance(name, str) or not name:
+            continue
+        place = f"[message] {part} = {_quoted(name)}"
+        if Path(name).is_absolute() or ".." in Path(name).parts:
+            yield f"{place}: write the path of a file below {templates}"
+        elif not _is_file(templates / name):
+            yield f"{place}: there is no such template in {templates}"
+
+
+def _is_there(folder: Path, source: str) -> bool:
+    """Whether a path, glob or folder names anything."""
+    try:
         # Path.glob takes no absolute pattern, and a list may be named by one.
-        found = path.exists() or glob.glob(str(path), recursive=True)  # noqa: PTH207
-        if not found:
-            yield f'[recipients] source = "{source}": there is no such list'
+        return (folder / source).exists() or bool(
+            glob.glob(source, root_dir=folder, recursive=True)  # noqa: PTH207
+        )
+    except (OSError, ValueError):  # too long for a name, a NUL, a closed folder
+        return False
+
+
+def _is_file(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except OSError:  # too long for a name: a text stands where a path belongs
+        return False
+
+
+def _quoted(value: str) -> str:
+    return json.dumps(value, ensure_ascii=False)

@@ -1,7 +1,13 @@
-"""A problem in a campaign file, told in one line: where, what it is, what to write."""
+"""A problem in a campaign file, told in one line: where, what it is, what to write.
+
+The value is shown, but never where a secret may stand: in a token, in a key that does
+not exist, in the address of an API with credentials or a query, or in what should be a
+section and is not.
+"""
 
 import difflib
 import json
+import re
 from collections.abc import Iterable
 from typing import Any
 
@@ -11,38 +17,84 @@ from pydantic_core import ErrorDetails
 
 from engine.campaign.sections import Campaign
 
+#: pydantic's type of error to what is wrong, in the words of a TOML file.
+WORDS = {
+    "bool_type": "must be true or false",
+    "dict_type": "must be a section of its own",
+    "finite_number": "must be a finite number",
+    "float_type": "must be a number",
+    "greater_than": "must be above {gt:g}",
+    "greater_than_equal": "must be at least {ge}",
+    "int_type": "must be a whole number",
+    "less_than_equal": "must be at most {le}",
+    "model_type": "must be a section of its own",
+    "string_too_short": "must not be empty",
+    "string_type": "must be text, in quotation marks",
+    "tuple_type": 'must be a list: ["…", "…"]',
+}
+#: Types of error that are told without the value.
+UNSHOWN = frozenset(
+    {"body", "dict_type", "header", "model_type", "secret_url", "twice"}
+)
+
 
 def sentence(detail: ErrorDetails) -> str:
     """Say where a problem is, what stands there and what to write.
 
     The value is left out where it may be a secret.
     """
-    loc = detail["loc"]
+    kind, loc = detail["type"], detail["loc"]
+    if loc[-1] == "[key]":  # pydantic's mark for what is wrong with a key
+        loc = loc[:-1]
+    place = _place(loc[:-1] if kind == "body" else loc)
     field = _field(loc)
-    place = _place(loc)
-    wanted = f": {field.description}" if field and field.description else ""
-    match detail["type"]:
+    wanted = (field.description if field else None) or ""
+    match kind:
         case "missing":
-            return f"{place} is missing{wanted}"
+            return f"{place} is missing: {wanted}"
         case "extra_forbidden":
-            near = difflib.get_close_matches(str(loc[-1]), _keys(loc[:-1]), n=1)
-            hint = f'; did you mean "{near[0]}"?' if near else ""
-            return f"{place}: there is no such key{hint}"
+            keys = _keys(loc[:-1])
+            near = difflib.get_close_matches(str(loc[-1]), keys, n=1, cutoff=0.7)
+            hint = f'did you mean "{near[0]}"?' if near else f"keys: {', '.join(keys)}"
+            return f"{place}: there is no such key; {hint}"
+        case "body":
+            return f"{place} {detail['msg']}"
+        case "model_type" if loc[-1] == "token":
+            return f"{place}: write {wanted}"
+    wrong = _wrong(detail, wanted)
+    if kind in UNSHOWN or "token" in loc:
+        return f"{place}: {wrong}"
+    return f"{place} = {_shown(detail)}: {wrong}"
+
+
+def _wrong(detail: ErrorDetails, wanted: str) -> str:
+    """Say what is wrong with a value and what to write instead."""
+    kind, context = detail["type"], detail.get("ctx", {})
+    match kind:
         case "string_pattern_mismatch":
-            return f"{place} = {_shown(detail)}{wanted}"
+            return f"write {wanted}"
+        case "literal_error":
+            return f"write {context['expected']}".replace("'", '"')
+        case _ if kind in WORDS:
+            return WORDS[kind].format(**context)
         case _:
-            message = detail["msg"][0].lower() + detail["msg"][1:]
-            if "token" in loc or isinstance(detail["input"], dict):
-                return f"{place}: {message}"
-            return f"{place} = {_shown(detail)}: {message}"
+            return detail["msg"]
 
 
 def _place(loc: tuple[int | str, ...]) -> str:
     """Write a place as it looks in the file: `[section] key`."""
+    if isinstance(loc[-1], int):
+        return f"{_place(loc[:-1])}, item {loc[-1] + 1}"
     if _section(loc) is not None:
         return f"[{'.'.join(map(str, loc))}]"
-    *sections, key = map(str, loc)
+    *sections, key = (quoted(str(step)) for step in loc)
     return f"[{'.'.join(sections)}] {key}" if sections else key
+
+
+def quoted(key: str) -> str:
+    """Write a key as TOML does: as it is, or between quotation marks."""
+    bare = re.fullmatch(r"[A-Za-z0-9_-]+", key)
+    return key if bare else json.dumps(key, ensure_ascii=False)
 
 
 def _shown(detail: ErrorDetails) -> str:

@@ -10,7 +10,6 @@ pydantic's validation context; this module knows none of them by name.
 import ipaddress
 import re
 from collections.abc import Iterable, Mapping
-from email.utils import parseaddr
 from pathlib import Path
 from typing import Annotated, Literal, Self
 from urllib.parse import urlsplit
@@ -44,6 +43,9 @@ RESERVED_HEADERS = frozenset(
         "message-id",
         "mime-version",
         "reply-to",
+        "resent-bcc",
+        "resent-cc",
+        "resent-to",
         "sender",
         "subject",
         "to",
@@ -51,19 +53,19 @@ RESERVED_HEADERS = frozenset(
 )
 #: RFC 5322, 3.6.8: printable US-ASCII except the colon.
 HEADER_NAME = re.compile(r"[!-9;-~]+")
-COMMON_PROVIDER_KEYS = frozenset({"name", "token", "base_url"})
-
-
-def _mailbox(value: str) -> str:
-    """Accept `address` or `Name <address>`."""
-    _, address = parseaddr(value)
-    if HEADER_UNSAFE.search(value) or not re.fullmatch(
-        r"[^@\s]+@[^@\s]+\.[^@\s]+", address
-    ):
-        raise PydanticCustomError(
-            "mailbox", 'write "Name <address@domain>" or "address@domain"'
-        )
-    return value
+#: `address`, `Name <address>` or `"Name" <address>`, and only one of them.
+MAILBOX = re.compile(
+    r"""
+    (?: (?P<name> "(?:[^"\\]|\\.)+"\s* | [^"<>@,;:\\]* ) < (?= .* > \Z ) )?
+    [^\s@<>()\[\],;:"\\]+ @ [^\s@<>()\[\],;:".\\]+ (?: \. [^\s@<>()\[\],;:".\\]+ )+
+    (?(name) > )
+    """,
+    re.VERBOSE,
+)
+#: What a name of a mailbox may hold only between quotation marks.
+NEEDS_QUOTES = re.compile(r"[@,;:\\]")
+ENV_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+HOST = re.compile(r"[\w.-]+")
 
 
 def _one_line(value: str) -> str:
@@ -72,28 +74,55 @@ def _one_line(value: str) -> str:
     return value
 
 
+def _mailbox(value: str) -> str:
+    """Accept one `address` or `Name <address>`."""
+    value = _one_line(value.strip())
+    if not MAILBOX.fullmatch(value):
+        hint = ""
+        if NEEDS_QUOTES.search(value.partition("<")[0]) and "<" in value:
+            hint = """; quote a name with , ; : or @: '"Name, more" <address@domain>'"""
+        raise PydanticCustomError(
+            "mailbox",
+            'write one "Name <address@domain>" or "address@domain"{hint}',
+            {"hint": hint},
+        )
+    return value
+
+
+def _header_name(name: str) -> str:
+    if not HEADER_NAME.fullmatch(name):
+        raise PydanticCustomError(
+            "header", "is not a header name: write ASCII without spaces and colons"
+        )
+    if name.lower() in RESERVED_HEADERS:
+        raise PydanticCustomError(
+            "header", "the engine decides on this header itself; leave it out"
+        )
+    return name
+
+
 Mailbox = Annotated[str, AfterValidator(_mailbox)]
 OneLine = Annotated[str, AfterValidator(_one_line)]
+Named = Annotated[str, Field(min_length=1), AfterValidator(_one_line)]
+HeaderName = Annotated[str, AfterValidator(_header_name)]
 ColumnType = Literal["text", "integer", "number", "boolean", "date", "datetime"]
 
 
 class Section(BaseModel):
     """A table of the campaign file. Unknown keys are errors."""
 
-    model_config = ConfigDict(
-        extra="forbid", frozen=True, strict=True, populate_by_name=True
-    )
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
 
 class Recipients(Section):
     """Who gets it."""
 
-    source: str | None = Field(
+    source: Named | None = Field(
         None, description="the list: a path, glob or folder, beside this file"
     )
-    address: str = Field("email", description="the column of the addresses")
-    name: str | None = Field(None, description="the column of the display names")
-    key: str | None = Field(
+    address: Named = Field("email", description="the column of the addresses")
+    name: Named | None = Field(None, description="the column of the display names")
+    key: Named | None = Field(
         None, description="the column of the recipients' own ids; else the address"
     )
     types: dict[str, ColumnType] = Field(
@@ -107,37 +136,39 @@ class Message(Section):
 
     sender: Mailbox = Field(alias="from", description='"Name <address@domain>"')
     reply_to: Mailbox | None = Field(None, description="where answers go")
-    subject: str = Field(description="a template, below templates/")
-    html: str | None = Field(None, description="a template, below templates/")
-    text: str | None = Field(None, description="a template, below templates/")
+    subject: Named = Field(description="a template, below templates/")
+    html: Named | None = Field(None, description="a template, below templates/")
+    text: Named | None = Field(
+        None, description="a template, below templates/", validate_default=True
+    )
     tags: tuple[OneLine, ...] = Field((), strict=False, description="labels")
-    headers: dict[str, OneLine] = Field(
+    headers: dict[HeaderName, OneLine] = Field(
         default_factory=dict, description="extra header fields, the same for everyone"
     )
 
     @field_validator("headers")
     @classmethod
-    def _own_headers_only(cls, headers: dict[str, str]) -> dict[str, str]:
+    def _each_once(cls, headers: dict[str, str]) -> dict[str, str]:
+        seen: dict[str, str] = {}
         for name in headers:
-            if not HEADER_NAME.fullmatch(name):
+            if (first := seen.setdefault(name.lower(), name)) != name:
                 raise PydanticCustomError(
-                    "header", '"{name}" is not a header name', {"name": name}
-                )
-            if name.lower() in RESERVED_HEADERS:
-                raise PydanticCustomError(
-                    "header",
-                    "{name} is written by the engine itself; leave it out",
-                    {"name": name},
+                    "twice",
+                    "{first} and {name} are the same header; keep one of them",
+                    {"first": first, "name": name},
                 )
         return headers
 
-    @model_validator(mode="after")
-    def _some_body(self) -> Self:
-        if self.html is None and self.text is None:
+    # On a key, not on the whole section: that would be looked at only when nothing
+    # else is wrong, and all problems are told at once.
+    @field_validator("text")
+    @classmethod
+    def _some_body(cls, text: str | None, info: ValidationInfo) -> str | None:
+        if text is None and info.data.get("html", "") is None:
             raise PydanticCustomError(
                 "body", 'has no body: write html = "…" or text = "…", or both'
             )
-        return self
+        return text
 
     @property
     def parts(self) -> dict[str, str]:
@@ -150,7 +181,19 @@ class Token(Section):
     """Where the account's secret is kept: an environment variable or a file."""
 
     env: str | None = Field(None, description="the name of an environment variable")
-    file: str | None = Field(None, description="a file that only its owner may read")
+    file: Named | None = Field(None, description="a file that only its owner may read")
+
+    @field_validator("env")
+    @classmethod
+    def _name_of_variable(cls, env: str | None) -> str | None:
+        # Whoever writes the secret itself here must not find it in a log.
+        if env is not None and not ENV_NAME.fullmatch(env):
+            raise PydanticCustomError(
+                "env",
+                "is not the name of an environment variable; "
+                "a secret does not belong here",
+            )
+        return env
 
     @model_validator(mode="after")
     def _one_place(self) -> Self:
@@ -169,10 +212,10 @@ class Provider(Section):
         None, description='{ env = "NAME" } or { file = "path" }'
     )
     base_url: str | None = Field(None, description="in place of the public address")
-    username: str | None = Field(None, description="CloudMailin: the SMTP username")
-    account_id: str | None = Field(None, description="Cloudflare: the account")
-    domain: str | None = Field(None, description="MailerLogic: the sending domain")
-    stream_type: str | None = Field(None, description="MailerLogic: the stream")
+    username: Named | None = Field(None, description="CloudMailin: the SMTP username")
+    account_id: Named | None = Field(None, description="Cloudflare: the account")
+    domain: Named | None = Field(None, description="MailerLogic: the sending domain")
+    stream_type: Named | None = Field(None, description="MailerLogic: the stream")
 
     @field_validator("token", mode="before")
     @classmethod
@@ -180,7 +223,7 @@ class Provider(Section):
         if isinstance(token, str):
             raise PydanticCustomError(
                 "token",
-                "a secret does not belong in this file: "
+                "a secret does not belong here: "
                 'write { env = "NAME" } or { file = "path" }',
             )
         return token
@@ -200,42 +243,43 @@ class Provider(Section):
     @field_validator("base_url")
     @classmethod
     def _safe_url(cls, url: str | None) -> str | None:
-        """Take https anywhere and plain http to this machine alone."""
         if url is None:
-            return None
-        parts = urlsplit(url)
-        if parts.scheme not in {"http", "https"} or not parts.hostname:
-            raise PydanticCustomError("url", 'write "https://host/path"')
-        if parts.username or parts.password or parts.query or parts.fragment:
+            return url
+        # Anything of these may be or carry a secret, so it is not shown either.
+        if re.search(r"[@?#]", url):
             raise PydanticCustomError(
-                "url", "write it without credentials, query and fragment"
+                "secret_url", "write it without credentials, query and fragment"
             )
-        if parts.scheme == "http" and not is_loopback(parts.hostname):
+        scheme, host = _scheme_and_host(url)
+        if scheme not in {"http", "https"} or not host:
+            raise PydanticCustomError("url", 'write "https://host/path"')
+        if scheme == "http" and not is_loopback(host):
             raise PydanticCustomError(
                 "url", "plain http reaches only this machine: write https://"
             )
         return url.rstrip("/")
 
-    @model_validator(mode="after")
-    def _own_settings_only(self, info: ValidationInfo) -> Self:
+    @field_validator("username", "account_id", "domain", "stream_type")
+    @classmethod
+    def _taken_by_provider(cls, value: str | None, info: ValidationInfo) -> str | None:
         catalogue = (info.context or {}).get("catalogue")
-        if catalogue is None:
-            return self
-        allowed = COMMON_PROVIDER_KEYS | set(catalogue[self.name])
-        if foreign := sorted(self.model_fields_set - allowed):
+        name = info.data.get("name")
+        if catalogue is not None and name and info.field_name not in catalogue[name]:
             raise PydanticCustomError(
-                "setting",
-                "{name} does not take {keys}",
-                {"name": self.name, "keys": ", ".join(foreign)},
+                "setting", "{name} does not take this key", {"name": name}
             )
-        return self
+        return value
 
 
 class Limits(Section):
     """How fast. All limits are the account's: all workers together."""
 
-    messages_per_second: float | None = Field(None, gt=0, strict=False)
-    requests_per_second: float | None = Field(None, gt=0, strict=False)
+    messages_per_second: float | None = Field(
+        None, gt=0, allow_inf_nan=False, description="messages a second at most"
+    )
+    requests_per_second: float | None = Field(
+        None, gt=0, allow_inf_nan=False, description="requests a second at most"
+    )
     burst: int | None = Field(
         None, ge=1, description="messages that may leave at once, above the rate"
     )
@@ -250,12 +294,17 @@ class Campaign(Section):
 
     name: str = Field(
         pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]{0,99}$",
-        description="letters, digits, - and _",
+        description="letters, digits, - and _, at most 100, "
+        "the first a letter or digit",
     )
-    kind: Literal["marketing", "transactional"] = "marketing"
+    kind: Literal["marketing", "transactional"] = Field(
+        "marketing", description="transactional: receipts and the like, with no offer"
+    )
     recipients: Recipients = Recipients()
-    message: Message
-    provider: Provider
+    message: Message = Field(
+        description="a section with from, subject, and html or text"
+    )
+    provider: Provider = Field(description="a section with name and token")
     limits: Limits = Limits()
 
     _file: Path = PrivateAttr(default=Path("campaign.toml"))
@@ -286,6 +335,20 @@ class Campaign(Section):
         bound = self.model_copy()
         bound._file = file  # noqa: SLF001 - our own private attribute
         return bound
+
+
+def _scheme_and_host(url: str) -> tuple[str, str]:
+    """Take a URL apart; the host is empty where it is none that can be reached."""
+    if HEADER_UNSAFE.search(url) or re.search(r"[\s\\]", url):
+        return "", ""
+    try:
+        parts = urlsplit(url)
+        host, port = parts.hostname or "", parts.port
+    except ValueError:  # a port beyond 65535, brackets around no IPv6 address
+        return "", ""
+    if port == 0 or not (HOST.fullmatch(host) or ":" in host):
+        return "", ""
+    return parts.scheme, host
 
 
 def is_loopback(host: str) -> bool:
