@@ -67,7 +67,8 @@ def write(
         limit: take only so many rows, from the first.
 
     Returns:
-        Rows by what was planned for them; None: to be mailed.
+        Rows by what was planned for them; None: to be mailed. Empty if the list is,
+        and then there is no file.
 
     Raises:
         polars.exceptions.PolarsError: the list cannot be read.
@@ -79,6 +80,8 @@ def write(
     try:
         schema = _checked(wanted, columns, first_row=0).collect_schema()
         parquet.write(aside, _pieces(wanted, columns, hashes), schema)
+        if not parquet.rows(aside):
+            return {}
         twins = _duplicates(aside, hashes)
         final = _final(aside, twins, campaign)
         first = next(final)
