@@ -7,7 +7,7 @@ The house, from the doors down; a file imports only from floors below its own:
     doors      cli/  api
     machine    job  run  │  planning  deliver
     edges      recipients/  journal/  wire  pace/  results  secret
-    files      rundir  manifest  snapshot  report
+    files      rundir  manifest  snapshot  parquet  report
     decisions  campaign/  address  render/  batch  retry  providers/
     words      message  outcome  record  errors
 

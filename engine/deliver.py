@@ -25,11 +25,12 @@ import trio
 
 from engine.batch import batches
 from engine.errors import ProviderError, Throttled, Unanswered, Unavailable
-from engine.journal import Attempt, Journal, RowOutcome
+from engine.journal import Journal
 from engine.message import Batch, Request
 from engine.outcome import Outcomes, Status
 from engine.pace import Pace, Turn
 from engine.providers.base import Provider
+from engine.record import Attempt, RowOutcome
 from engine.render import Failure, Renderer
 from engine.retry import Decision, GiveUp, Retry, RetryPolicy, StopRun
 from engine.wire import Wire

@@ -30,7 +30,7 @@ from engine.secret import Secret
 
 #: Seconds between two looks that progress.json gives.
 PROGRESS_EVERY = 0.5
-#: States of a batch that is not to be sent by this start.
+#: States of a batch that this start does not send: done with, or perhaps accepted.
 LEFT_ALONE = frozenset({BatchState.DONE, BatchState.HELD, BatchState.IN_DOUBT})
 
 InDoubt = Literal["hold", "resend", "assume-sent"]
@@ -153,7 +153,7 @@ class Run:
             renderer=plan.renderer,
             journal=journal,
             pace=_pace(limits, plan.manifest.batch_size, resumed=resumed),
-            settled=_settled(journal, plan.manifest.rows),
+            settled=journal.marks(plan.manifest.rows, LEFT_ALONE),
             stop=self.stop,
             on_progress=self._count,
         )
@@ -306,18 +306,3 @@ def _pace(limits: Limits, batch_size: int, *, resumed: bool) -> Pace:
         batch_size=batch_size,
         start_empty=resumed,
     )
-
-
-def _settled(journal: Journal, rows: int) -> bytearray:
-    """Mark the rows for which an earlier start has left nothing to do.
-
-    A row in doubt is one of them: it is never sent again unless the doubt was resolved.
-    """
-    marks = bytearray(rows)
-    for batch in journal.batches():
-        if batch.state in LEFT_ALONE:
-            for row in batch.rows:
-                marks[row] = 1
-    for outcome in journal.row_outcomes():
-        marks[outcome.row] = 1
-    return marks

@@ -24,18 +24,11 @@ from hypothesis import strategies as st
 from trio.testing import MockClock, wait_all_tasks_blocked
 
 from engine.errors import BrokenPromise, JournalError
-from engine.journal import (
-    Attempt,
-    BatchRecord,
-    BatchState,
-    Journal,
-    RowOutcome,
-    in_thread,
-    inline,
-)
+from engine.journal import Journal, in_thread, inline
 from engine.journal.codec import pack_texts
 from engine.journal.entry import MOVES
 from engine.outcome import Outcomes, Status
+from engine.record import Attempt, BatchRecord, BatchState, RowOutcome
 
 NOON = datetime(2026, 11, 20, 12, tzinfo=UTC)
 FINAL = [status for status in Status if status is not Status.PENDING]

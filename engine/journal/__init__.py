@@ -19,7 +19,6 @@ Rules: a record may be lazily durable only if losing it moves a batch towards IN
 So `intend` waits for the disk and the rest need not. The database itself refuses
 impossible moves, so that no bug above can write a contradiction.
 
-    record.py   the words: states, attempts, what is read back
     codec.py    columns of a batch as bytes and back; seals that show damage
     entry.py    an open batch in memory, and the moves it may make
     schema.py   the tables, the triggers that refuse, opening and checking a file
@@ -29,23 +28,7 @@ impossible moves, so that no bug above can write a contradiction.
     journal.py  the journal
 """
 
-from engine.journal.commit import in_thread, inline
+from engine.journal.commit import Statistics, in_thread, inline
 from engine.journal.journal import Journal
-from engine.journal.record import (
-    Attempt,
-    BatchRecord,
-    BatchState,
-    RowOutcome,
-    Statistics,
-)
 
-__all__ = [
-    "Attempt",
-    "BatchRecord",
-    "BatchState",
-    "Journal",
-    "RowOutcome",
-    "Statistics",
-    "in_thread",
-    "inline",
-]
+__all__ = ["Journal", "Statistics", "in_thread", "inline"]

@@ -17,7 +17,7 @@ from typing import Final
 
 import orjson
 
-from engine.journal.record import Attempt
+from engine.record import Attempt
 from engine.outcome import Outcomes, Status
 
 _LETTERS: Final = {

@@ -22,7 +22,6 @@ from typing import Any, Final
 import trio
 
 from engine.errors import JournalError
-from engine.journal.record import Statistics
 from engine.journal.schema import trouble
 from engine.outcome import Status
 
@@ -45,6 +44,21 @@ async def in_thread(write: Callable[[], None]) -> None:
 async def inline(write: Callable[[], None]) -> None:
     """Write at once, without a thread: the same order on every run."""
     write()
+
+
+@dataclass(frozen=True, slots=True)
+class Statistics:
+    """What the writer has done since the journal was opened.
+
+    Attributes:
+        commits: transactions made durable.
+        records: intents, settlements and so on in them.
+        seconds: spent in those transactions, the disk's share included.
+    """
+
+    commits: int
+    records: int
+    seconds: float
 
 
 class _Phase(Enum):

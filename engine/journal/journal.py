@@ -20,7 +20,8 @@ from engine.journal.codec import pack_members, pack_statuses, tally, to_micros
 from engine.journal.commit import GroupCommit, Runner, in_thread
 from engine.journal.entry import DEPTHS, Entry
 from engine.journal.reader import Reader
-from engine.journal.record import Attempt, BatchState, RowOutcome, Statistics
+from engine.journal.commit import Statistics
+from engine.record import Attempt, BatchState, RowOutcome
 from engine.journal.schema import create_file, open_file
 from engine.outcome import Outcomes, Status
 

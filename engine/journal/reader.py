@@ -12,7 +12,7 @@ from typing import Final, TypeVar
 from engine.journal import store
 from engine.journal.commit import GroupCommit
 from engine.journal.entry import Entry
-from engine.journal.record import Attempt, BatchRecord, BatchState, RowOutcome
+from engine.record import Attempt, BatchRecord, BatchState, RowOutcome
 from engine.journal.schema import trouble
 from engine.outcome import Status
 

@@ -21,7 +21,7 @@ from engine.journal.codec import (
     unpack_statuses,
 )
 from engine.journal.entry import DEPTHS, Entry
-from engine.journal.record import Attempt, BatchRecord, BatchState, RowOutcome
+from engine.record import Attempt, BatchRecord, BatchState, RowOutcome
 from engine.outcome import Outcomes, Status
 
 Row = tuple[Any, ...]

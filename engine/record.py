@@ -1,4 +1,4 @@
-"""The words of the journal: the states of a batch, attempts, and what is read back."""
+"""What is written down of a run: batches and their states, attempts, settled rows."""
 
 import math
 from dataclasses import dataclass
@@ -113,18 +113,3 @@ class RowOutcome:
                 f"row {self.row}: settled_at needs a time zone and the status must "
                 f"be final, not {self.settled_at!r} and {self.status!r}"
             )
-
-
-@dataclass(frozen=True, slots=True)
-class Statistics:
-    """What the writer has done since the journal was opened.
-
-    Attributes:
-        commits: transactions made durable.
-        records: intents, settlements and so on in them.
-        seconds: spent in those transactions, the disk's share included.
-    """
-
-    commits: int
-    records: int
-    seconds: float

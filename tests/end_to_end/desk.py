@@ -1,0 +1,135 @@
+"""A campaign on disk with the command to send it, and a sandbox to ask."""
+
+import json
+import os
+import subprocess
+import sys
+import urllib.request
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+COMMAND = Path(sys.executable).with_name("mailvolley")
+TOKEN = "canary-3f9c1b"
+CAMPAIGN = """
+name = "letter"
+
+[recipients]
+source = "list.csv"
+key = "id"
+
+[message]
+from = "Shop <shop@harbour.example>"
+subject = "letter/subject.txt.j2"
+html = "letter/body.html.j2"
+text = "letter/body.txt.j2"
+
+[provider]
+name = "cloudmails"
+token = { env = "LETTER_TOKEN" }
+
+[limits]
+batch_size = 10
+workers = 4
+"""
+
+
+@dataclass(frozen=True)
+class Ended:
+    """How a command ended."""
+
+    code: int
+    out: str
+    err: str
+
+    @property
+    def json(self) -> dict[str, Any]:
+        """The one object on stdout."""
+        answer: dict[str, Any] = json.loads(self.out)
+        return answer
+
+
+class Desk:
+    """A folder with a campaign, its templates and a list; and the command."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.runs = folder / "runs"
+        templates = folder / "templates" / "letter"
+        templates.mkdir(parents=True)
+        (templates / "subject.txt.j2").write_text("Hello {{ name }}\n")
+        (templates / "body.html.j2").write_text("<p>Dear {{ name }}, no. {{ id }}</p>")
+        (templates / "body.txt.j2").write_text("Dear {{ name }}, no. {{ id }}")
+        self.campaign = folder / "letter.toml"
+        self.campaign.write_text(CAMPAIGN)
+        self.list(100)
+
+    def list(self, rows: int, **changes: str) -> None:
+        """Write a list of good rows, but for the addresses given by row number."""
+        lines = ["id,email,name"]
+        for row in range(rows):
+            address = changes.get(f"row{row}", f"reader{row}@inbox.example")
+            lines.append(f"{row:05},{address},Reader {row}")
+        (self.folder / "list.csv").write_text("\n".join(lines) + "\n")
+
+    def start(self, *words: object) -> subprocess.Popen[str]:
+        """Start the command."""
+        return subprocess.Popen(
+            [COMMAND, *map(str, words)],
+            cwd=self.folder,
+            env={**os.environ, "LETTER_TOKEN": TOKEN},
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+
+    def run(self, *words: object) -> Ended:
+        """Run the command to its end."""
+        process = self.start(*words)
+        out, err = process.communicate(timeout=60)
+        return Ended(process.returncode, out, err)
+
+    def send(self, url: str, *words: object) -> Ended:
+        """Send the letter to a provider at `url`, without being asked."""
+        return self.run("send", "letter.toml", "--base-url", url, "--yes", *words)
+
+    def run_directory(self) -> Path:
+        """Return the only run there is."""
+        (manifest,) = self.runs.glob("letter/*/manifest.json")
+        return manifest.parent
+
+    def results(self) -> pl.DataFrame:
+        """Return the results of the only run there is."""
+        return pl.read_parquet(self.run_directory() / "results.parquet")
+
+
+@dataclass(frozen=True)
+class Site:
+    """A sandbox in a process of its own."""
+
+    root: str
+
+    @property
+    def url(self) -> str:
+        """What --base-url takes."""
+        return f"{self.root}/cloudmails/v1"
+
+    def ask(self, question: str) -> Any:
+        """Ask what it knows: stats, messages, requests."""
+        with urllib.request.urlopen(f"{self.root}/_sandbox/{question}") as answer:
+            return json.load(answer)
+
+    def accepted(self) -> list[str]:
+        """Return the addresses of all accepted messages, sorted."""
+        messages = self.ask("messages?limit=1000000")["messages"]
+        return sorted(message["to"] for message in messages)
+
+    def fault(self, **faults: object) -> None:
+        """Replace the faults."""
+        request = urllib.request.Request(
+            f"{self.root}/_sandbox/faults", data=json.dumps(faults).encode()
+        )
+        urllib.request.urlopen(request).close()

@@ -1,0 +1,148 @@
+"""A provider that misbehaves: every row still has its one true outcome."""
+
+import itertools
+from collections.abc import Callable
+
+import pytest
+from end_to_end.desk import Desk, Site
+
+
+@pytest.mark.slow
+def test_after_a_429_nobody_sends_before_retry_after_is_over(
+    desk: Desk, start_sandbox: Callable[..., Site]
+) -> None:
+    """No request of any worker arrives within two seconds; all rows end well."""
+    site = start_sandbox(throttle_first=1, retry_after=2)
+    desk.list(300)
+    ended = desk.send(site.url, "--json")
+    requests = site.ask("requests")
+
+    assert ended.code == 0
+    assert ended.json["counts"]["accepted"] == 300
+    assert [r["status"] for r in requests[:2]] == [429, 200]
+    assert requests[1]["at"] - requests[0]["at"] >= 2.0
+
+
+@pytest.mark.slow
+def test_429s_in_mid_run_pause_every_worker(
+    desk: Desk, start_sandbox: Callable[..., Site]
+) -> None:
+    """After each 429 the next arrival is a second later, whoever sends it."""
+    site = start_sandbox(throttle_every=12, retry_after=1, latency=0.01)
+    desk.list(300)
+    ended = desk.send(site.url, "--json")
+    requests = site.ask("requests")
+
+    assert ended.json["counts"]["accepted"] == 300
+    assert [r for r in requests if r["status"] == 429]
+    for throttled in requests:
+        if throttled["status"] == 429:
+            answered = throttled["at"] + 0.01
+            late = [
+                r["at"] for r in requests if answered + 0.02 < r["at"] < answered + 0.99
+            ]
+            assert late == []
+
+
+@pytest.mark.parametrize(
+    ("faults", "doubtful"),
+    [
+        ({"unavailable_every": 4, "retry_after": 0.1}, False),
+        ({"error_before_every": 4}, True),
+        ({"error_after_every": 4}, True),
+        ({"reset_after_every": 4}, True),
+        ({"close_after_every": 4}, True),
+        ({"truncate_every": 4}, True),
+        ({"garble_every": 4}, True),
+        ({"html_every": 4}, True),
+        ({"empty_every": 4}, True),
+    ],
+)
+def test_what_was_surely_not_accepted_is_sent_again_and_the_rest_is_in_doubt(
+    desk: Desk,
+    start_sandbox: Callable[..., Site],
+    faults: dict[str, object],
+    doubtful: bool,  # noqa: FBT001 - a parameter of the table
+) -> None:
+    """Nobody is mailed twice; accepted rows are all there; doubt is named, exit 4."""
+    site = start_sandbox(**faults)
+    desk.list(160)
+    ended = desk.send(site.url, "--json")
+    results = desk.results()
+    counts = ended.json["counts"]
+    said = set(results.filter(status="accepted")["address"])
+
+    assert site.ask("stats")["twice"] == []
+    assert said <= set(site.accepted())
+    if doubtful:
+        assert ended.code == 4
+        assert counts["in_doubt"] == 40
+        assert counts["accepted"] == 120
+        doubted = results.filter(status="in_doubt")
+        assert doubted["reason"].null_count() == 0
+        assert set(site.accepted()) <= said | set(doubted["address"])
+    else:
+        assert ended.code == 0
+        assert counts["accepted"] == 160
+        assert said == set(site.accepted())
+
+
+def test_a_reset_before_the_body_was_read_loses_nobody(
+    desk: Desk, start_sandbox: Callable[..., Site]
+) -> None:
+    """Sent again if the body had not left whole, in doubt if it had: never neither."""
+    site = start_sandbox(reset_before_every=4)
+    desk.list(160)
+    ended = desk.send(site.url, "--json")
+    counts = ended.json["counts"]
+
+    assert counts["accepted"] + counts["in_doubt"] == 160
+    assert (
+        sorted(desk.results().filter(status="accepted")["address"]) == site.accepted()
+    )
+    assert site.ask("stats")["twice"] == []
+
+
+def test_a_refused_batch_is_rejected_and_the_others_go_on(
+    desk: Desk, start_sandbox: Callable[..., Site]
+) -> None:
+    """A 400 for a whole batch settles its rows with the provider's words."""
+    site = start_sandbox(atomic="true")
+    desk.list(50, row25="reject@inbox.example")
+    ended = desk.send(site.url, "--json")
+
+    assert ended.code == 1
+    assert ended.json["counts"]["rejected"] == 10
+    assert ended.json["counts"]["accepted"] == 40
+
+
+def test_a_provider_that_is_not_there_leaves_every_row_failed_or_waiting(
+    desk: Desk,
+) -> None:
+    """Nothing listens: nothing is accepted or in doubt, and the run says so."""
+    desk.list(10)
+    ended = desk.send("http://127.0.0.1:9", "--json", "--set=limits.workers=1")
+    counts = ended.json["counts"]
+
+    assert ended.code in {1, 3}
+    assert counts["failed"] + counts["pending"] == 10
+
+
+def test_the_rate_holds_in_any_second(desk: Desk, sandbox: Site) -> None:
+    """The provider never sees more than the limit in any window of one second."""
+    desk.list(600)
+    ended = desk.send(
+        sandbox.url,
+        "--set=limits.messages_per_second=200",
+        "--set=limits.batch_size=20",
+        "--set=limits.workers=8",
+    )
+    arrivals = [(r["at"], r["messages"]) for r in sandbox.ask("requests")]
+
+    assert ended.code == 0
+    for (at, _), later in zip(
+        arrivals, (arrivals[n:] for n in range(len(arrivals))), strict=True
+    ):
+        window = itertools.takewhile(lambda a, at=at: a[0] < at + 1.0, later)
+        assert sum(messages for _, messages in window) <= 200
+    assert arrivals[-1][0] - arrivals[0][0] >= 2.0 - 0.2

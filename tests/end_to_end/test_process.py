@@ -1,0 +1,114 @@
+"""What happens to the process: signals, kill -9, a second start."""
+
+import signal
+import subprocess
+import time
+from collections.abc import Callable
+
+import pytest
+from end_to_end.desk import Desk, Site
+
+
+def _wait_for(site: Site, requests: int) -> None:
+    """Wait until the provider has seen so many requests."""
+    deadline = time.monotonic() + 20
+    while site.ask("stats")["requests"] < requests:
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
+def _start(desk: Desk, site: Site, *words: str) -> "subprocess.Popen[str]":
+    return desk.start(
+        "send", "letter.toml", "--base-url", site.url, "--yes", "--json", *words
+    )
+
+
+@pytest.fixture
+def slow_site(start_sandbox: Callable[..., Site]) -> Site:
+    """A provider that takes a tenth of a second for each request."""
+    return start_sandbox(latency=0.1)
+
+
+@pytest.mark.slow
+def test_the_first_interrupt_drains_and_a_resume_finishes(
+    desk: Desk, slow_site: Site
+) -> None:
+    """SIGINT: what is under way is answered, exit 3, the resume line; nothing twice."""
+    desk.list(400)
+    process = _start(desk, slow_site)
+    _wait_for(slow_site, 8)
+    process.send_signal(signal.SIGINT)
+    _, err = process.communicate(timeout=20)
+
+    assert process.returncode == 3
+    assert f"mailvolley resume runs/letter/{desk.run_directory().name}" in err
+    stopped = desk.results()
+    assert stopped.height == 400
+    assert set(stopped["status"]) == {"accepted", "pending"}
+    said = sorted(stopped.filter(status="accepted")["address"])
+    assert slow_site.accepted() == said
+
+    resumed = desk.run("resume", desk.run_directory(), "--yes", "--json")
+    assert resumed.code == 0
+    assert resumed.json["counts"]["accepted"] == 400
+    assert slow_site.ask("stats")["twice"] == []
+
+
+@pytest.mark.slow
+def test_the_second_interrupt_cuts(desk: Desk, slow_site: Site) -> None:
+    """Twice SIGTERM: at once; what was under way is in doubt, and nothing is lost."""
+    slow_site.fault(latency=5)
+    desk.list(100)
+    process = _start(desk, slow_site)
+    _wait_for(slow_site, 1)
+    process.send_signal(signal.SIGTERM)
+    time.sleep(0.3)
+    began = time.monotonic()
+    process.send_signal(signal.SIGTERM)
+    process.communicate(timeout=20)
+
+    assert time.monotonic() - began < 2
+    assert process.returncode == 3
+    counts = dict(desk.results()["status"].value_counts().iter_rows())
+    assert counts == {"in_doubt": 10, "pending": 90}
+
+
+@pytest.mark.slow
+def test_after_kill_9_the_next_start_goes_on_and_mails_nobody_twice(
+    desk: Desk, slow_site: Site
+) -> None:
+    """What was under way is in doubt, by name; everybody else is mailed once."""
+    desk.list(400)
+    process = _start(desk, slow_site)
+    _wait_for(slow_site, 10)
+    process.kill()
+    process.communicate()
+    again = desk.send(slow_site.url, "--json")
+    results = desk.results()
+    counts = again.json["counts"]
+
+    assert again.code == (4 if counts["in_doubt"] else 0)
+    assert counts["accepted"] + counts["in_doubt"] == 400
+    assert counts["in_doubt"] <= 4 * 10
+    assert slow_site.ask("stats")["twice"] == []
+    said = set(results.filter(status="accepted")["address"])
+    doubted = set(results.filter(status="in_doubt")["address"])
+    assert said <= set(slow_site.accepted()) <= said | doubted
+
+
+@pytest.mark.slow
+def test_a_second_start_of_the_same_campaign_exits_5(
+    desk: Desk, slow_site: Site
+) -> None:
+    """At once, without sending, and without disturbing the first."""
+    slow_site.fault(latency=0.5)
+    desk.list(200)
+    first = _start(desk, slow_site)
+    _wait_for(slow_site, 2)
+    second = desk.send(slow_site.url)
+    first.communicate(timeout=30)
+
+    assert second.code == 5
+    assert "process" in second.err
+    assert first.returncode == 0
+    assert slow_site.ask("stats")["twice"] == []
