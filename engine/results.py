@@ -6,7 +6,8 @@ Memory holds one group of rows at a time.
 """
 
 import heapq
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -14,9 +15,9 @@ from pathlib import Path
 import polars as pl
 
 from engine import parquet, rundir
-from engine.errors import BrokenPromise
-from engine.outcome import Status
-from engine.record import BatchRecord, RowOutcome
+from engine.errors import BrokenPromise, JournalError
+from engine.outcome import Outcomes, Status
+from engine.record import BatchRecord, BatchState, RowOutcome
 
 COLUMNS: dict[str, pl.DataType] = {
     "row": pl.UInt64(),
@@ -87,9 +88,10 @@ def write(
         Rows by status.
 
     Raises:
-        BrokenPromise: the file has not exactly one row per input row.
+        BrokenPromise: the file has not exactly one row per input row, or the journal
+            tells of rows that are not there. A file from before stays as it is.
+        JournalError: the journal cannot be read, or the file not be written; likewise.
     """
-    rows = parquet.rows(recipients)
     aside = path.with_name(f".{path.name}.inprogress")
     frames = _frames(recipients, batches, skipped, header)
     metadata = {
@@ -98,10 +100,25 @@ def write(
         "manifest": header.manifest,
         "version": header.version,
     }
-    parquet.write(aside, frames, pl.Schema(COLUMNS), metadata=metadata)
-    counts = _counted(aside, rows)
-    rundir.publish_file(aside, path)
+    try:
+        parquet.write(aside, frames, pl.Schema(COLUMNS), metadata=metadata)
+        counts = _counted(aside, parquet.rows(recipients))
+        rundir.publish_file(aside, path)
+    except (pl.exceptions.PolarsError, OSError) as error:
+        _remove(aside)
+        raise JournalError(
+            f"{path}: the results cannot be written: {error}",
+            hint="mend the disk, then resume the run: its journal has everything",
+        ) from error
+    except BaseException:
+        _remove(aside)
+        raise
     return counts
+
+
+def _remove(aside: Path) -> None:
+    with suppress(OSError):
+        aside.unlink()
 
 
 def _counted(path: Path, rows: int) -> dict[Status, int]:
@@ -135,14 +152,27 @@ def _frames(
     record = next(records, None)
     rest = pl.DataFrame(schema=SETTLED)
     for group in parquet.groups(recipients):
-        last = group["row"][-1]
+        first, last = group["row"][0], group["row"][-1]
         gathered = _Gathered()
         while record is not None and _first_row(record) <= last:
             gathered.add(record)
             record = next(records, None)
         known = pl.concat([rest, gathered.frame()])
+        _expect_none(known.filter(pl.col("row") < first))
         rest = known.filter(pl.col("row") > last)
         yield _join(group, known.filter(pl.col("row") <= last), header)
+    if record is not None:
+        rest = pl.DataFrame({"row": [_first_row(record)]})
+    _expect_none(rest)
+
+
+def _expect_none(beyond: pl.DataFrame) -> None:
+    """Refuse outcomes that would find no row: they came too late, or have none."""
+    if beyond.height:
+        row = beyond["row"][0]
+        raise BrokenPromise(
+            f"the journal tells of row {row} out of order, or there is no such row"
+        )
 
 
 def _first_row(record: Record) -> int:
@@ -196,14 +226,14 @@ class _Gathered:
                 settled_at=[record.settled_at],
                 latency_ms=[None],
             )
-        elif record.outcomes is not None:
+        elif (outcomes := _told(record)) is not None:
             count = len(record.rows)
             self._extend(
                 row=record.rows,
-                status=record.outcomes.statuses,
-                reason=record.outcomes.reasons,
-                detail=record.outcomes.details,
-                provider_id=record.outcomes.provider_ids,
+                status=_own(record, outcomes),
+                reason=outcomes.reasons,
+                detail=outcomes.details,
+                provider_id=outcomes.provider_ids,
                 batch=[record.id] * count,
                 attempts=[min(record.attempts, MOST_ATTEMPTS)] * count,
                 http_status=[record.http_status] * count,
@@ -217,6 +247,25 @@ class _Gathered:
 
     def frame(self) -> pl.DataFrame:
         """Return what was gathered."""
-        # The rows of a split batch that its children carry are theirs to tell.
         frame = pl.DataFrame(self._columns, schema=SETTLED)
-        return frame.filter(pl.col("status") != Status.PENDING)
+        return frame.filter(pl.col("status").is_not_null())
+
+
+def _told(record: BatchRecord) -> Outcomes | None:
+    """Return what a batch tells of its rows, if anything."""
+    match record.state:
+        case BatchState.INTENT:
+            # Only a crash leaves this: the request may have arrived.
+            count = len(record.rows)
+            return Outcomes.uniform(count, Status.IN_DOUBT, reason="interrupted")
+        case BatchState.RETRYABLE:
+            return Outcomes.uniform(len(record.rows), Status.PENDING)
+        case _:
+            return record.outcomes
+
+
+def _own(record: BatchRecord, outcomes: Outcomes) -> Sequence[Status | None]:
+    """Return the status of each row; None: it went on in a child, which tells it."""
+    if record.state is not BatchState.SPLIT:
+        return outcomes.statuses
+    return [None if s is Status.PENDING else s for s in outcomes.statuses]
