@@ -11,9 +11,11 @@ was planned, however long it takes and however often it is taken up again. No ne
 import hashlib
 import importlib.metadata
 import platform
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import polars as pl
 
@@ -23,9 +25,11 @@ from engine.errors import CampaignError, RecipientsError, RunError
 from engine.manifest import Manifest
 from engine.message import Envelope, Messages
 from engine.outcome import Status
-from engine.providers.base import Provider
+from engine.providers.base import Finding, Provider
 from engine.render import Renderer
 from engine.rundir import RunDirectory
+
+T = TypeVar("T")
 
 #: Rows that a worker takes at once where a request carries fewer messages.
 ROWS_AT_ONCE = 100
@@ -108,13 +112,8 @@ def draw_up(
     size = batch_size(campaign)
     provider = provider_of(campaign, directory.run, size)
     findings = provider.review()
-    if errors := [f.text for f in findings if f.severity == "error"]:
-        raise CampaignError(*(f"{campaign.file}: {error}" for error in errors))
-    renderer = Renderer(
-        campaign.templates, campaign.message.parts, template_view(campaign)
-    )
-    frame = recipients.load(source, types=campaign.recipients.types)
-    columns = _columns(campaign, renderer, frame)
+    renderer, frame = _checked(campaign, source, findings)
+    columns = _columns(campaign, renderer, _names(frame, source))
     with recipients.translating(source):
         planned = snapshot.write(
             frame,
@@ -214,16 +213,16 @@ def differences(
         )
     )
     found = [
-        f"[{section}] of {campaign.file}"
-        for section in sorted(now)
-        if then.get(section) != now[section]
+        f"{f'[{key}]' if isinstance(value, dict) else key} of {campaign.file}"
+        for key, value in sorted(now.items())
+        if then.get(key) != value
     ]
     parts = campaign.message.parts
     renderer = Renderer(campaign.templates, parts, template_view(campaign))
     for name, text in renderer.sources.items():
         if manifest.templates.get(name) != hashlib.sha256(text.encode()).hexdigest():
             found.append(str(campaign.templates / name))
-    if manifest.source != recipients.fingerprint(source):
+    if _contents(manifest.source) != _contents(recipients.fingerprint(source)):
         found.append(f"the list {campaign.recipients.source or ''}".rstrip())
     if manifest.limit != limit:
         found.append(f"--limit ({manifest.limit or 'none'}, now {limit or 'none'})")
@@ -235,6 +234,12 @@ def _what_is_sent(definition: dict[str, Any]) -> dict[str, Any]:
     kept["recipients"] = {**kept["recipients"], "source": None}
     kept["provider"] = {**kept["provider"], "token": None, "base_url": None}
     return kept
+
+
+def _contents(source: dict[str, Any]) -> dict[str, Any]:
+    """Leave out where files are: in another folder, or seen from one, they are same."""
+    files = [{**file, "path": None} for file in source.get("files", [])]
+    return {**source, "files": files}
 
 
 def provider_of(campaign: Campaign, run: str, size: int) -> Provider:
@@ -279,31 +284,77 @@ def template_view(campaign: Campaign) -> dict[str, Any]:
     return {"name": campaign.name, "tags": list(campaign.message.tags)}
 
 
-def _columns(
-    campaign: Campaign, renderer: Renderer, frame: pl.LazyFrame
-) -> snapshot.Columns:
-    """Check every column that the campaign and its templates name."""
-    with recipients.translating(campaign.recipients.source):
-        there = frame.collect_schema().names()
+def _checked(
+    campaign: Campaign, source: recipients.Source, findings: list[Finding]
+) -> tuple[Renderer, pl.LazyFrame]:
+    """Check provider, templates and list, and all against each other.
+
+    Raises:
+        CampaignError: with the problems of all of them.
+    """
+    errors: list[CampaignError] = []
+    if refused := [f.text for f in findings if f.severity == "error"]:
+        errors.append(CampaignError(*(f"{campaign.file}: {text}" for text in refused)))
+    parts, view = campaign.message.parts, template_view(campaign)
+    renderer = _tried(errors, lambda: Renderer(campaign.templates, parts, view))
+    types = campaign.recipients.types
+    frame = _tried(errors, lambda: recipients.load(source, types=types))
+    if frame is not None:
+        names = _names(frame, source)
+        _tried(errors, lambda: _check_named(campaign, names))
+        if renderer is not None:
+            _tried(errors, partial(renderer.check_columns, names))
+    if renderer is None or frame is None or errors:
+        raise _together(errors)
+    return renderer, frame
+
+
+def _tried(errors: list[CampaignError], step: Callable[[], T]) -> T | None:
+    """Take a step; keep its error for later."""
+    try:
+        return step()
+    except CampaignError as error:
+        errors.append(error)
+        return None
+
+
+def _together(errors: list[CampaignError]) -> CampaignError:
+    """Make one error of several."""
+    if len(errors) == 1:
+        return errors[0]
+    problems = [problem for error in errors for problem in error.problems]
+    hint = next((error.hint for error in errors if error.hint), "")
+    return CampaignError(*problems, hint=hint)
+
+
+def _names(frame: pl.LazyFrame, source: recipients.Source) -> list[str]:
+    with recipients.translating(source):
+        return frame.collect_schema().names()
+
+
+def _check_named(campaign: Campaign, names: list[str]) -> None:
+    """Refuse a campaign that names columns which the list does not have."""
     named = campaign.recipients
     problems = [
         f'{campaign.file}: [recipients] {key} = "{column}": the list has no such '
-        f"column (columns: {', '.join(there)})"
+        f"column (columns: {', '.join(names)})"
         for key, column in (
             ("address", named.address),
             ("name", named.name),
             ("key", named.key),
         )
-        if column is not None and column not in there
+        if column is not None and column not in names
     ]
-    try:
-        renderer.check_columns(there)
-    except CampaignError as error:
-        problems += error.problems
     if problems:
         raise CampaignError(*problems)
-    asked = renderer.columns
-    data = there if asked is None else [name for name in there if name in asked]
+
+
+def _columns(
+    campaign: Campaign, renderer: Renderer, names: list[str]
+) -> snapshot.Columns:
+    """Say which columns of the list mean what."""
+    named, asked = campaign.recipients, renderer.columns
+    data = names if asked is None else [name for name in names if name in asked]
     return snapshot.Columns(named.address, named.name, named.key, data)
 
 
