@@ -8,7 +8,8 @@ READY := .venv/.ready
 .PHONY: demo test lint bench clean lock
 
 demo: $(READY)  ## send the sample campaign to a provider on this machine
-	@$(BIN)/mailvolley send campaigns/welcome.toml --sandbox
+	@# 1 is its good end: the sample list has addresses that the sandbox refuses.
+	@$(BIN)/mailvolley send campaigns/welcome.toml --sandbox || test $$? -eq 1
 
 test: $(READY)  ## every test but the long ones
 	$(BIN)/pytest -q -n 2

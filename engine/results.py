@@ -186,6 +186,11 @@ def _join(group: pl.DataFrame, settled: pl.DataFrame, header: Header) -> pl.Data
     joined = group.join(
         settled, on="row", how="left", suffix="_sent", maintain_order="left"
     )
+    never = joined.filter(planned & pl.col("status_sent").is_not_null())
+    if never.height:
+        raise BrokenPromise(
+            f"row {never['row'][0]} was not to be mailed, and the journal says it was"
+        )
     return joined.select(
         "row",
         "key",

@@ -437,3 +437,12 @@ def test_a_damaged_snapshot_is_told(four: Path) -> None:
     four.write_bytes(four.read_bytes()[:-40])
     with pytest.raises(JournalError, match="cannot be"):
         write(four)
+
+
+def test_a_row_that_was_not_to_be_mailed_and_was_is_a_broken_promise(
+    tmp_path: Path,
+) -> None:
+    """The plan's word for a row never covers up what was sent to it."""
+    recipients = freeze(tmp_path, ["a@x.example", "bad", "b@x.example"])
+    with pytest.raises(BrokenPromise, match="row 1 was not to be mailed"):
+        write(recipients, [batch("01", [0, 1, 2])])
