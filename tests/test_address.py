@@ -188,7 +188,6 @@ def test_every_code_has_one_sentence() -> None:
         assert explained.count(". ") == 0
 
 
-
 def test_duplicates_meet_in_one_form() -> None:
     """Case, outer blanks and composition of letters do not make a new recipient."""
     expected = ["ann@example.com", "ann@example.com", "zo\u00eb@x.de", None]

@@ -1,6 +1,9 @@
 """Jinja templates compiled once per run; rows in, messages out.
 
-`template` knows what a template needs, before any row is rendered; `render` fills it.
+environment.py   what every template runs in: sandboxed, strict, steady
+template.py      what a template needs, found without running it
+filler.py        one template, filled with row after row
+render.py        the parts of a message together; one bad row fails alone
 """
 
 from engine.render.render import Failure, Rendered, Renderer

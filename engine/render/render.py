@@ -23,6 +23,7 @@ from jinja2 import (
 from engine.errors import TemplateError as BadTemplate
 from engine.message import HEADER_UNSAFE, Messages
 from engine.render.environment import Library, environment
+from engine.render.filler import Filler
 from engine.render.template import CAMPAIGN, Tree
 
 ESCAPED_PARTS = frozenset({"html"})
@@ -105,10 +106,10 @@ class Renderer:
         problems = [p for tree in self._trees.values() for p in tree.problems]
         if problems:
             raise BadTemplate(*dict.fromkeys(problems))
-        templates = {p: by_part[p].get_template(n) for p, n in parts.items()}
-        self._subject = templates["subject"]
-        self._html = templates.get("html")
-        self._text = templates.get("text")
+        fillers = {p: Filler(by_part[p].get_template(n)) for p, n in parts.items()}
+        self._subject = fillers["subject"]
+        self._html = fillers.get("html")
+        self._text = fillers.get("text")
         self._files = {str(self._library.file(n)): n for n in self._library.texts}
 
     @property
@@ -156,10 +157,10 @@ class Renderer:
         for place, values in enumerate(chunk["data"].to_list()):
             values.pop(CAMPAIGN, None)
             try:
-                subject = _header(self._subject.render(values), "subject")
+                subject = _header(self._subject.fill(values), "subject")
                 name = _header(names[place], "display name")
-                html = self._html.render(values) if self._html else ""
-                text = self._text.render(values) if self._text else ""
+                html = self._html.fill(values) if self._html else ""
+                text = self._text.fill(values) if self._text else ""
                 _refuse_surrogates(subject=subject, html=html, text=text)
             except Exception as error:  # noqa: BLE001 - a template can raise anything
                 failures.append(self._failure(rows[place], error, values))
