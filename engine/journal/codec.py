@@ -17,8 +17,8 @@ from typing import Final
 
 import orjson
 
-from engine.record import Attempt
 from engine.outcome import Outcomes, Status
+from engine.record import Attempt
 
 _LETTERS: Final = {
     Status.ACCEPTED: "a",

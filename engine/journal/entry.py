@@ -10,8 +10,8 @@ from typing import Final
 
 from engine.errors import BrokenPromise
 from engine.journal.codec import pack_attempt, seal, seal_bytes, unpack_members
-from engine.record import Attempt, BatchState
 from engine.outcome import Outcomes, Status
+from engine.record import Attempt, BatchState
 
 #: How deep batches may be split: 2^63 rows, halved each time. See `schema.py`.
 DEPTHS: Final = 64

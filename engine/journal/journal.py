@@ -17,13 +17,12 @@ import trio
 from engine.errors import BrokenPromise
 from engine.journal import store
 from engine.journal.codec import pack_members, pack_statuses, tally, to_micros
-from engine.journal.commit import GroupCommit, Runner, in_thread
+from engine.journal.commit import GroupCommit, Runner, Statistics, in_thread
 from engine.journal.entry import DEPTHS, Entry
 from engine.journal.reader import Reader
-from engine.journal.commit import Statistics
-from engine.record import Attempt, BatchState, RowOutcome
 from engine.journal.schema import create_file, open_file
 from engine.outcome import Outcomes, Status
+from engine.record import Attempt, BatchState, RowOutcome
 
 
 def _utc_now() -> datetime:

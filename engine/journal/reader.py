@@ -12,9 +12,9 @@ from typing import Final, TypeVar
 from engine.journal import store
 from engine.journal.commit import GroupCommit
 from engine.journal.entry import Entry
-from engine.record import Attempt, BatchRecord, BatchState, RowOutcome
 from engine.journal.schema import trouble
 from engine.outcome import Status
+from engine.record import Attempt, BatchRecord, BatchState, RowOutcome
 
 R = TypeVar("R")
 T = TypeVar("T")

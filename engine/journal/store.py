@@ -21,8 +21,8 @@ from engine.journal.codec import (
     unpack_statuses,
 )
 from engine.journal.entry import DEPTHS, Entry
-from engine.record import Attempt, BatchRecord, BatchState, RowOutcome
 from engine.outcome import Outcomes, Status
+from engine.record import Attempt, BatchRecord, BatchState, RowOutcome
 
 Row = tuple[Any, ...]
 
