@@ -70,8 +70,16 @@ class Manifest:
             return cls(**json.loads(directory.manifest.read_bytes()))
         except FileNotFoundError:
             raise RunError(f"{directory.path}: there is no such run") from None
-        except (OSError, ValueError, TypeError) as error:
-            raise RunError(f"{directory.manifest}: cannot be read: {error}") from error
+        except OSError as error:
+            raise RunError(
+                f"{directory.manifest}: cannot be read: {error.strerror}"
+            ) from error
+        except (ValueError, TypeError, RecursionError) as error:
+            raise RunError(
+                f"{directory.manifest}: cannot be read: it is damaged, or of another "
+                "version of mailvolley",
+                hint="restore the run directory from a backup, or start a new run",
+            ) from error
 
     @property
     def mailable(self) -> int:

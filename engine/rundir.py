@@ -16,18 +16,21 @@ and its folder brought to the disk. Nothing is readable to others.
 import fcntl
 import json
 import os
-import secrets
+import re
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from engine.errors import RunError, RunLocked
 
 #: What the name of a run begins with that went to the sandbox.
 REHEARSAL = "rehearsal-"
+#: A run's id: when it was planned, to the microsecond, UTC.
+MOMENT = "%Y%m%dT%H%M%SZ-%f"
+RUN = re.compile(rf"(?:{REHEARSAL})?([0-9]{{8}}T[0-9]{{6}}Z-[0-9]{{6}})")
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,38 +87,71 @@ class RunDirectory:
 def create(folder: Path, *, rehearsal: bool) -> RunDirectory:
     """Make the directory of a new run in the campaign's folder.
 
-    The id sorts by time and tells a rehearsal from the real thing.
+    The id tells a rehearsal from the real thing, and sorts after those of all runs that
+    are there, even where the clock was set back: who is newest decides what is sent.
 
     Raises:
         RunError: the folder cannot be written.
     """
-    moment = datetime.now(UTC).strftime("%Y%m%dT%H%M%SZ")
     prefix = REHEARSAL if rehearsal else ""
-    path = folder / f"{prefix}{moment}-{secrets.token_hex(3)}"
+    moment = datetime.now(UTC)
     try:
+        newest = max(map(_planned_at, _runs(folder)), default=moment)
+        if moment <= newest:
+            moment = newest + timedelta(microseconds=1)
+        path = folder / f"{prefix}{moment.strftime(MOMENT)}"
         path.mkdir(mode=0o700)
     except OSError as error:
-        raise _unwritable(path, error) from error
+        raise _unwritable(folder, error) from error
     return RunDirectory(path)
 
 
 def clear_leftovers(folder: Path) -> None:
     """Remove what a crash left of runs that were never planned to the end.
 
-    Only for who owns the campaign: nothing of them was ever sent.
+    Only for who owns the campaign: nothing of them was ever sent. What else lies in the
+    folder is not ours and is left alone.
+
+    Raises:
+        RunError: they cannot be removed.
     """
-    for path in folder.iterdir():
-        if path.is_dir() and not RunDirectory(path).exists():
-            shutil.rmtree(path)
+    try:
+        for run in _runs(folder):
+            if not run.exists():
+                shutil.rmtree(run.path)
+    except OSError as error:
+        raise _unwritable(folder, error) from error
 
 
 def find(folder: Path) -> list[RunDirectory]:
     """Return the planned runs of a campaign's folder, the newest first."""
+    planned = [run for run in _runs(folder) if run.exists()]
+    return sorted(planned, key=_planned_at, reverse=True)
+
+
+def _runs(folder: Path) -> list[RunDirectory]:
+    """Return the runs of a folder, planned to the end or not."""
     if not folder.is_dir():
         return []
-    runs = [RunDirectory(path) for path in folder.iterdir() if path.is_dir()]
-    planned = [run for run in runs if run.exists()]
-    return sorted(planned, key=lambda run: run.run.removeprefix(REHEARSAL))[::-1]
+    return [
+        RunDirectory(path)
+        for path in folder.iterdir()
+        if _moment(path.name) and path.is_dir() and not path.is_symlink()
+    ]
+
+
+def _planned_at(run: RunDirectory) -> datetime:
+    return _moment(run.run) or datetime.min.replace(tzinfo=UTC)
+
+
+def _moment(name: str) -> datetime | None:
+    """Return the moment in a run's id; None if the name is none."""
+    if (found := RUN.fullmatch(name)) is None:
+        return None
+    try:
+        return datetime.strptime(found[1], MOMENT).replace(tzinfo=UTC)
+    except ValueError:  # the 99th of a month
+        return None
 
 
 @contextmanager
@@ -130,34 +166,49 @@ def owned(folder: Path) -> Iterator[None]:
         RunLocked: another process, or another call of this one, owns the campaign.
         RunError: the folder cannot be written.
     """
-    try:
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        lock = os.open(folder / ".lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    except OSError as error:
-        raise _unwritable(folder, error) from error
+    lock = None
     try:
         try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            holder = os.pread(lock, 200, 0).decode(errors="replace") or "unknown"
-            raise RunLocked(
-                f"{folder}: this campaign is being sent already ({holder})",
-                hint="wait until it ends, or look at it: mailvolley status",
-            ) from None
-        os.ftruncate(lock, 0)
-        started = datetime.now(UTC).isoformat(timespec="seconds")
-        os.pwrite(lock, f"process {os.getpid()} since {started}".encode(), 0)
+            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC
+            lock = os.open(folder / ".lock", flags, 0o600)
+            _take(lock, folder)
+        except OSError as error:
+            raise _unwritable(folder, error) from error
         yield
     finally:
-        os.close(lock)
+        if lock is not None:
+            os.close(lock)
+
+
+def _take(lock: int, folder: Path) -> None:
+    """Take the lock at once or not at all, and say in it who has it."""
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        holder = os.pread(lock, 200, 0).decode(errors="replace") or "unknown"
+        raise RunLocked(
+            f"{folder}: this campaign is being sent already ({holder})",
+            hint=f"wait until it ends, or look at it: mailvolley status {folder}",
+        ) from None
+    os.ftruncate(lock, 0)
+    started = datetime.now(UTC).isoformat(timespec="seconds")
+    os.pwrite(lock, f"process {os.getpid()} since {started}".encode(), 0)
 
 
 def publish(path: Path, data: bytes) -> None:
-    """Let a file appear whole, and survive a power cut once this returns."""
+    """Let a file appear whole, and survive a power cut once this returns.
+
+    Raises:
+        RunError: it cannot be written.
+    """
     aside = path.with_name(f".{path.name}.inprogress")
-    aside.touch(mode=0o600)
-    aside.write_bytes(data)
-    publish_file(aside, path)
+    try:
+        aside.touch(mode=0o600)
+        aside.write_bytes(data)
+        publish_file(aside, path)
+    except OSError as error:
+        raise _unwritable(path, error) from error
 
 
 def publish_file(aside: Path, path: Path) -> None:
@@ -177,7 +228,7 @@ def make_folders(folder: Path, *, below: Path) -> None:
 
 
 def copy(path: Path, target: Path) -> None:
-    """Copy a file to where the user wants it; it appears whole.
+    """Copy a file to where the user wants it; it appears whole, for its owner alone.
 
     Raises:
         RunError: it cannot be written there.
@@ -185,9 +236,12 @@ def copy(path: Path, target: Path) -> None:
     aside = target.with_name(f".{target.name}.inprogress")
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
+        aside.touch(mode=0o600)  # before there is anything in it to read
         shutil.copyfile(path, aside)
         publish_file(aside, target)
     except OSError as error:
+        with suppress(OSError):
+            aside.unlink(missing_ok=True)
         raise RunError(
             f"{target}: cannot be written: {error.strerror}",
             hint=f"the results are in {path}",
@@ -204,11 +258,15 @@ def sync_folder(folder: Path) -> None:
 
 
 def show_progress(directory: RunDirectory, facts: dict[str, object]) -> None:
-    """Tell who looks on how far the run is. Whole, but not durable: it is not truth."""
+    """Tell who looks on how far the run is. Whole, but not durable: it is not truth.
+
+    Nor does a run end because of it: a full disk is the journal's to notice.
+    """
     aside = directory.path / ".progress.json.inprogress"
-    aside.touch(mode=0o600)
-    aside.write_text(json.dumps(facts), encoding="utf-8")
-    aside.replace(directory.progress)
+    with suppress(OSError):
+        aside.touch(mode=0o600)
+        aside.write_text(json.dumps(facts), encoding="utf-8")
+        aside.replace(directory.progress)
 
 
 def _unwritable(path: Path, error: OSError) -> RunError:

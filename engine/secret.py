@@ -40,24 +40,38 @@ def read(token: Token | None, *, folder: Path) -> Secret:
             '[provider] token is missing: write { env = "NAME" } or { file = "path" }'
         )
     if token.env is not None:
-        place = f"the environment variable {token.env}"
+        place, mend = _variable(token.env)
         value = os.environ.get(token.env, "")
-        mend = f"export {token.env}=…"
     else:
-        path = folder / str(token.file)
+        path = folder / Path(str(token.file)).expanduser()
         place, mend = f"the file {path}", f"write the token to {path}, mode 0600"
-        value = _private_text(path)
+        value = _private_text(path, mend)
     value = value.strip()
     if not value:
         raise CampaignError(f"[provider] token: {place} holds no token", hint=mend)
     if not value.isprintable() or not value.isascii():
         raise CampaignError(
-            f"[provider] token: {place} holds more than one line of plain text"
+            f"[provider] token: {place} holds more than a line of ASCII text; "
+            "a token is one line, without quotation marks and names"
         )
     return Secret(value)
 
 
-def _private_text(path: Path) -> str:
+def _variable(name: str) -> tuple[str, str]:
+    """Name an environment variable, and say how to set it.
+
+    Unless the name may be a secret that stands in the wrong place: those have lower
+    case letters, variables seldom have.
+    """
+    if name.isupper():
+        return f"the environment variable {name}", f"export {name}=…"
+    return (
+        "the environment variable that env names",
+        'env names a variable, as in { env = "PROVIDER_TOKEN" }, and is no token',
+    )
+
+
+def _private_text(path: Path, mend: str) -> str:
     try:
         mode = path.stat().st_mode
         if mode & (stat.S_IRWXG | stat.S_IRWXO):
@@ -67,7 +81,7 @@ def _private_text(path: Path) -> str:
         return path.read_text(encoding="utf-8")
     except OSError as error:
         raise CampaignError(
-            f"[provider] token: {path} cannot be read: {error.strerror}"
+            f"[provider] token: {path} cannot be read: {error.strerror}", hint=mend
         ) from error
     except UnicodeDecodeError:
         raise CampaignError(f"[provider] token: {path} is not text") from None
