@@ -51,6 +51,23 @@ def batch_id(campaign: str, generation: int, members: Sequence[str]) -> str:
     return digest.hexdigest()
 
 
+def halves(batch: Batch) -> tuple[Batch, Batch]:
+    """Cut a batch of two or more in the middle; its halves have ids of their own."""
+    middle = len(batch) // 2
+    first, second = (
+        Batch(
+            id=hashlib.blake2b(
+                f"{batch.id}/{place}".encode(), digest_size=16
+            ).hexdigest(),
+            rows=batch.rows[half],
+            addresses=batch.addresses[half],
+            parts=batch.parts[half],
+        )
+        for place, half in enumerate((slice(None, middle), slice(middle, None)))
+    )
+    return first, second
+
+
 def cut(sizes: Sequence[int], *, max_count: int, max_bytes: int) -> Iterator[slice]:
     """Cut a row of messages into batches, in order, each as full as its limits allow.
 

@@ -1,6 +1,6 @@
 """One worker: render, pace, intent, POST, classify, settle.
 
-For every batch, in this order and no other:
+For every request, in this order and no other:
 
     pace.turn ─▶ journal.intend ─▶ depart ─▶ POST ─▶ what came of it
                  (on the disk)     (sent      ├ an answer: one outcome per message
@@ -14,29 +14,55 @@ cannot, except by cancelling the nursery, and then its batch is in doubt.
 """
 
 import hashlib
+import math
 import random
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from types import TracebackType
+from typing import Protocol, Self
 
 import polars as pl
 import trio
 
-from engine.batch import batches
+from engine.batch import batches, halves
 from engine.errors import ProviderError, Throttled, Unanswered, Unavailable
 from engine.journal import Journal
-from engine.message import Batch, Request
+from engine.message import Batch, Request, Response
 from engine.outcome import Outcomes, Status
 from engine.pace import Pace, Turn
-from engine.providers.base import Provider
+from engine.providers.base import TOO_LARGE, Provider
 from engine.record import Attempt, RowOutcome
 from engine.render import Failure, Renderer
-from engine.retry import Decision, GiveUp, Retry, RetryPolicy, StopRun
-from engine.wire import Wire
+from engine.retry import Breaker, Decision, GiveUp, Retry, RetryPolicy, StopRun
 
 #: Bytes of a batch that are not its messages: brackets, keys, commas.
 FRAME = 256
+#: Splits of one batch at most, for each halving that it has room for. One bad message
+#: among 1000 takes ten; if all are bad, the rest is rejected after forty.
+SPLITS_PER_HALVING = 4
+#: Seconds before a key expires from which it is no longer relied on.
+KEY_MARGIN = 60.0
+
+
+class Connection(Protocol):
+    """What a worker needs of its way to the provider. Also an async context manager."""
+
+    async def __aenter__(self) -> Self:
+        """Be ready."""
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        """Hang up."""
+
+    async def exchange(self, request: Request) -> Response:
+        """Send a request and read its answer whole, or say how far it got."""
+        ...
 
 
 class Stop:
@@ -107,10 +133,11 @@ class Delivery:
     stop: Stop
     on_progress: Callable[[int], None]
     policy: RetryPolicy = field(default_factory=RetryPolicy)
+    breaker: Breaker = field(default_factory=Breaker)
     random: Callable[[], float] = random.random
 
     async def work(
-        self, wire: Wire, chunks: trio.MemoryReceiveChannel[pl.DataFrame]
+        self, wire: Connection, chunks: trio.MemoryReceiveChannel[pl.DataFrame]
     ) -> None:
         """Deliver chunks until there are none left or the run is to end."""
         async with wire:
@@ -119,7 +146,7 @@ class Delivery:
                 if self.stop.requested:
                     return
 
-    async def _chunk(self, wire: Wire, chunk: pl.DataFrame) -> None:
+    async def _chunk(self, wire: Connection, chunk: pl.DataFrame) -> None:
         rendered = self.renderer.render(chunk)
         await self._skip(rendered.failures)
         parts = self.provider.encode(rendered.messages)
@@ -131,10 +158,8 @@ class Delivery:
             max_count=self.batch_size,
             max_bytes=self.provider.capabilities.max_batch_bytes - FRAME,
         ):
-            if self.stop.requested:
-                return
-            if not self.settled[batch.rows[0]]:
-                await self._batch(wire, batch)
+            budget = SPLITS_PER_HALVING * len(batch).bit_length()
+            await self._batch(wire, batch, Splits(budget))
 
     async def _skip(self, failures: list[Failure]) -> None:
         new = [failure for failure in failures if not self.settled[failure.row]]
@@ -149,83 +174,111 @@ class Delivery:
         )
         self.on_progress(len(new))
 
-    async def _batch(self, wire: Wire, batch: Batch) -> None:
+    async def _batch(
+        self,
+        wire: Connection,
+        batch: Batch,
+        splits: "Splits",
+        parent: str | None = None,
+    ) -> None:
         """Deliver a batch: one outcome per message, or the run is to end."""
+        if self.journal.is_split(batch.id) or await self._whole(
+            wire, batch, splits, parent
+        ):
+            for half in halves(batch):
+                await self._batch(wire, half, splits, parent=batch.id)
+
+    async def _whole(
+        self, wire: Connection, batch: Batch, splits: "Splits", parent: str | None
+    ) -> bool:
+        """Deliver a batch in one request, as often as it takes.
+
+        Returns:
+            Whether it was refused as a whole and has been split.
+        """
+        if self.stop.requested or self.settled[batch.rows[0]]:
+            return False
         request = self.provider.request(batch)
-        faults = 0
-        while not self.stop.requested:
-            error = await self._attempt(wire, batch, request, faults)
-            if error is None:
-                return
-            faults += not isinstance(error, Throttled)
+        sending = Sending(batch, request, parent, splits)
+        if not self._may_begin(sending):
+            return False
+        while True:
+            error = await self._attempt(wire, sending)
+            if error is None or self.stop.requested:
+                return self.journal.is_split(batch.id)
+            if not (isinstance(error, Throttled) or self.breaker.is_open):
+                sending.faults += 1
+
+    def _may_begin(self, sending: "Sending") -> bool:
+        """Leave a batch in doubt unless the same bytes and a fresh key are at hand."""
+        doubt = self.journal.doubt_of(sending.batch.id)
+        if doubt is None:
+            return True
+        sha256, intended_at = doubt
+        age = (self.journal.now() - intended_at).total_seconds()
+        left = self.provider.capabilities.key_seconds - KEY_MARGIN - age
+        return sha256 == sending.sha256 and left > 0 <= age
 
     async def _attempt(
-        self, wire: Wire, batch: Batch, request: Request, faults: int
+        self, wire: Connection, sending: "Sending"
     ) -> ProviderError | None:
         """Send a batch once, when its turn comes.
 
-        Args:
-            wire: the worker's connection.
-            batch: the batch.
-            request: what carries it.
-            faults: attempts of this batch so far that were no throttles.
-
         Returns:
             The error after which it is to be sent again, the wait being over; or None:
-            nothing more is to be done for it now.
+            nothing more is to be done for it as a whole.
         """
         with self.stop.ends() as scope:
-            async with self.pace.turn(len(batch)) as turn:
-                number = await self._depart(turn, batch, request)
+            async with self.pace.turn(len(sending.batch)) as turn:
+                number = await self._depart(turn, sending)
                 self.stop.unstoppable(scope)
-                error, attempt = await self._exchange(wire, batch, request, number)
+                error, attempt = await self._exchange(wire, sending, number)
                 if error is None:
                     return None
-                decision = self.policy.after(
-                    error,
-                    faults=faults,
-                    throttles=self.pace.storms_in_a_row,
-                    random=self.random,
-                )
-                self._tell_others(turn, error, decision)
+                decision = self._judge(turn, sending, error)
             with trio.CancelScope(shield=True):
-                await self._record(batch, attempt, error, decision)
+                await self._record(sending, attempt, error, decision)
             if isinstance(decision, Retry):
                 if not decision.pause_all:
                     await self._rest(decision.wait)
                 return error
         return None
 
-    async def _depart(self, turn: Turn, batch: Batch, request: Request) -> int:
+    async def _depart(self, turn: Turn, sending: "Sending") -> int:
         """Write the intent and wait for the moment to send. Returns the attempt."""
+        batch = sending.batch
+        keyed = self.provider.capabilities.idempotency == "key"
         with trio.CancelScope(shield=True):  # an fsync: milliseconds
             number = await self.journal.intend(
                 batch.id,
                 batch.rows,
-                body_sha256=hashlib.sha256(request.body).digest(),
-                body_bytes=len(request.body),
+                body_sha256=sending.sha256,
+                body_bytes=len(sending.request.body),
+                parent=sending.parent,
+                idempotency_key=batch.id if keyed else None,
             )
         try:
             await turn.depart()
         except trio.Cancelled:
-            attempt = Attempt(number, datetime.now(UTC), 0.0, "not_sent", None, None)
+            attempt = Attempt(number, self.journal.now(), 0.0, "not_sent", None, None)
             with trio.CancelScope(shield=True):
                 await self.journal.release(batch.id, attempt)
             raise
         return number
 
     async def _exchange(
-        self, wire: Wire, batch: Batch, request: Request, number: int
+        self, wire: Connection, sending: "Sending", number: int
     ) -> tuple[ProviderError | None, Attempt]:
         """POST, and record an answer. An error is for the caller to judge."""
-        began, clock = datetime.now(UTC), trio.current_time()
+        batch = sending.batch
+        began, clock = self.journal.now(), trio.current_time()
 
         def attempt(result: str, status: int | None, detail: str | None) -> Attempt:
             seconds = trio.current_time() - clock
             return Attempt(number, began, seconds, result, status, detail)
 
         try:
-            response = await wire.exchange(request)
+            response = await wire.exchange(sending.request)
             outcomes = self.provider.outcomes(batch, response)
         except ProviderError as error:
             return error, attempt(error.reason, error.http_status, str(error))
@@ -234,34 +287,60 @@ class Delivery:
                 await self.journal.doubt(batch.id, attempt("cut", None, None))
             raise
         ended = attempt("answered", response.status, None)
+        self.breaker.answered()
         with trio.CancelScope(shield=True):
             await self.journal.settle(batch.id, outcomes, ended)
         self.on_progress(len(batch))
         return None, ended
 
-    def _tell_others(
-        self, turn: Turn, error: ProviderError, decision: Decision
-    ) -> None:
-        """Let the other workers know, before this turn ends and one of them departs."""
-        if isinstance(decision, StopRun):
+    def _judge(self, turn: Turn, sending: "Sending", error: ProviderError) -> Decision:
+        """Decide what a failure means for the batch.
+
+        The other workers are told before this turn ends and one of them departs.
+        """
+        hold = None
+        if isinstance(error, Unavailable | Unanswered):
+            turn.unanswered()
+            hold = self.breaker.failed(trio.current_time(), self.random)
+        else:
+            self.breaker.answered()
+        decision = self.policy.after(
+            error,
+            faults=0 if self.breaker.is_open else sending.faults,
+            throttles=self.pace.storms_in_a_row,
+            random=self.random,
+            keyed=self.provider.capabilities.idempotency == "key",
+        )
+        if isinstance(decision, StopRun) or hold == math.inf:
             self.stop.request(error)
         elif isinstance(decision, Retry) and isinstance(error, Throttled):
             turn.throttled(decision.wait)
-        elif isinstance(error, Unavailable | Unanswered):
-            turn.unanswered()
-            if isinstance(decision, Retry) and decision.pause_all:
-                self.pace.pause(decision.wait)
+        elif isinstance(decision, Retry) and decision.pause_all:
+            self.pace.pause(decision.wait)
+        if hold is not None and hold < math.inf:
+            self.pace.pause(hold)
+        return decision
 
     async def _record(
-        self, batch: Batch, attempt: Attempt, error: ProviderError, decision: Decision
+        self,
+        sending: "Sending",
+        attempt: Attempt,
+        error: ProviderError,
+        decision: Decision,
     ) -> None:
         """Write down what a failed attempt means for the batch."""
+        batch = sending.batch
         match decision:
+            case Retry() if isinstance(error, Unanswered):
+                await self.journal.doubt(batch.id, attempt)
             case Retry() | StopRun():
                 await self.journal.release(batch.id, attempt)
             case GiveUp(status=Status.IN_DOUBT):
                 await self.journal.doubt(batch.id, attempt)
                 self.on_progress(len(batch))
+            case GiveUp(status=Status.REJECTED) if self._may_split(sending, error):
+                sending.splits.left -= 1
+                await self.journal.split(batch.id, attempt)
             case GiveUp(status=status):
                 outcomes = Outcomes.uniform(
                     len(batch), status, reason=error.reason, detail=str(error)
@@ -269,7 +348,43 @@ class Delivery:
                 await self.journal.settle(batch.id, outcomes, attempt)
                 self.on_progress(len(batch))
 
+    def _may_split(self, sending: "Sending", error: ProviderError) -> bool:
+        """Whether the halves of a refused batch may fare better, and nobody was mailed.
+
+        A request that is too large was refused whole by its nature.
+        """
+        whole = self.provider.capabilities.all_or_nothing or error.reason == TOO_LARGE
+        return whole and len(sending.batch) > 1 and sending.splits.left > 0
+
     async def _rest(self, seconds: float) -> None:
         """Wait before the next attempt of one batch; a stop ends the wait."""
         with self.stop.ends():
             await trio.sleep(seconds)
+
+
+@dataclass(slots=True)
+class Splits:
+    """How often the pieces of one batch may still be split."""
+
+    left: int
+
+
+@dataclass(slots=True)
+class Sending:
+    """One batch on its way.
+
+    Attributes:
+        parent: the batch that was split into it, or None.
+        splits: shared with all pieces of the same batch.
+        faults: attempts so far that were its own: no throttles, no outage.
+    """
+
+    batch: Batch
+    request: Request
+    parent: str | None
+    splits: Splits
+    faults: int = 0
+    sha256: bytes = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.sha256 = hashlib.sha256(self.request.body).digest()

@@ -17,6 +17,7 @@ shorter, and a wait longer than `max_wait` stops the run instead: a process that
 for an hour is worse than one that says when to come back.
 """
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -122,6 +123,7 @@ class RetryPolicy:
         faults: int,
         throttles: int,
         random: Callable[[], float],
+        keyed: bool = False,
     ) -> Decision:
         """Decide what becomes of a batch whose request ended in `error`.
 
@@ -130,6 +132,8 @@ class RetryPolicy:
             faults: how often this batch ended in `Unavailable` before; 0 at first.
             throttles: how many throttles in a row came before this one; 0 at first.
             random: gives a number in [0, 1); called once at most.
+            keyed: whether the provider takes the same request with the same key for
+                the one it already has.
 
         Returns:
             A wait, an outcome for all messages of the batch, or the end of the run.
@@ -147,7 +151,7 @@ class RetryPolicy:
             case Unavailable():
                 return self._unavailable(error, faults, random)
             case Unanswered():
-                return GiveUp(Status.IN_DOUBT)
+                return self._unanswered(faults, random, keyed=keyed)
             case BatchRejected():
                 return GiveUp(Status.REJECTED)
             case AccountRejected():
@@ -183,5 +187,89 @@ class RetryPolicy:
         asked = max(error.retry_after, self.transient_base / 2)
         return Retry(asked + asked * _LATER * random(), pause_all=True)
 
+    def _unanswered(
+        self, faults: int, random: Callable[[], float], *, keyed: bool
+    ) -> Decision:
+        """Ask again where a key makes that harmless; else nobody can know."""
+        if not keyed or faults + 1 >= self.max_faults:
+            return GiveUp(Status.IN_DOUBT)
+        most = self._ceiling(self.transient_base, faults)
+        return Retry(most * random(), pause_all=False)
+
     def _ceiling(self, base: float, doublings: int) -> float:
         return min(self.cap, base * 2.0 ** min(doublings, _MOST_DOUBLINGS))
+
+
+@dataclass(slots=True)
+class Breaker:
+    """When a provider fails everybody: let one ask now and then, and give up in time.
+
+    Pure: the clock and the lots are arguments. A fault is a request that ended in
+    `Unavailable` or `Unanswered`; anything else, a 429 included, is an answer. While
+    the breaker is open, faults are the provider's and not a batch's.
+
+    Attributes:
+        straight: faults without an answer between them that open it.
+        share: of all requests, what may be faults before it opens; a first few aside.
+        base: seconds; the first wait, doubled by each fault after it.
+        cap: seconds; the longest wait.
+        patience: seconds without an answer after which the run stops.
+        first_patience: the same before the first answer ever: an address that is
+            wrong is not worth an hour.
+
+    Source:
+        The share of a tenth: "Handling Overload", Site Reliability Engineering, 2016.
+        The other numbers are ours: five faults in a row are no accident, five minutes
+        find an end of most outages soon enough.
+    """
+
+    straight: int = 5
+    share: float = 0.1
+    base: float = 1.0
+    cap: float = 300.0
+    patience: float = 3600.0
+    first_patience: float = 30.0
+    _requests: int = 0
+    _faults: int = 0
+    _in_a_row: int = 0
+    _since: float | None = None
+    _answered: bool = False
+
+    @property
+    def is_open(self) -> bool:
+        """Whether faults are the provider's: see the class."""
+        return self._in_a_row >= self.straight
+
+    def answered(self) -> None:
+        """Count a request that was answered, well or badly."""
+        self._requests += 1
+        self._answered = True
+        self._in_a_row = 0
+        self._since = None
+
+    def failed(self, now: float, random: Callable[[], float]) -> float | None:
+        """Count a fault.
+
+        Args:
+            now: seconds on a monotonic clock.
+            random: gives a number in [0, 1).
+
+        Returns:
+            Seconds for which nobody shall send, and infinity if the run shall stop;
+            None if there is no reason for either.
+        """
+        self._requests += 1
+        self._faults += 1
+        self._in_a_row += 1
+        if self._since is None:
+            self._since = now
+        if self._faults > self.straight + self.share * self._requests:
+            self._in_a_row = max(self._in_a_row, self.straight)
+        if not self.is_open:
+            return None
+        first = min(self.first_patience, self.patience)
+        if now - self._since >= (self.patience if self._answered else first):
+            return math.inf
+        doublings = min(self._in_a_row - self.straight, _MOST_DOUBLINGS)
+        most = min(self.cap, self.base * 2.0**doublings)
+        return most / 2 + most / 2 * random()

@@ -8,6 +8,7 @@ A run ends in one of two ways: *finished*, every row has its outcome; or *stoppe
 then it can be taken up again from its directory. Either way the results are written.
 """
 
+import ssl
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
@@ -19,13 +20,14 @@ import trio
 
 from engine import results, rundir, snapshot, wire
 from engine.campaign import Limits
-from engine.deliver import Delivery, Stop
+from engine.deliver import Connection, Delivery, Stop
 from engine.errors import EngineError, JournalError, ProviderError, first
 from engine.journal import Journal
 from engine.outcome import Outcomes, Status
 from engine.pace import Pace
 from engine.planning import Plan
 from engine.record import BatchState
+from engine.retry import Breaker
 from engine.secret import Secret
 
 #: Seconds between two looks that progress.json gives.
@@ -94,6 +96,14 @@ class Run:
         self._on_progress = on_progress
         self._sent = 0
         self._cut = trio.Event()
+        self._context: ssl.SSLContext | None = None
+
+    def connect(self) -> Connection:
+        """Return one worker's way to the provider. A simulation has ways of its own."""
+        if self._context is None:
+            self._context = wire.tls_context()
+        credentials = self._plan.provider.credentials(self._secret.reveal())
+        return wire.Wire(self._base_url, credentials, context=self._context)
 
     def cut(self) -> None:
         """Do not wait for the drain's end: what is under way is in doubt."""
@@ -156,9 +166,8 @@ class Run:
             settled=journal.marks(plan.manifest.rows, LEFT_ALONE),
             stop=self.stop,
             on_progress=self._count,
+            breaker=Breaker(patience=limits.patience),
         )
-        context = wire.tls_context()
-        credentials = plan.provider.credentials(self._secret.reveal())
         send, receive = trio.open_memory_channel[pl.DataFrame](0)
         async with trio.open_nursery() as watching:
             watching.start_soon(self._show_progress)
@@ -166,8 +175,7 @@ class Run:
                 watching.start_soon(self._end_drain, working.cancel_scope)
                 working.start_soon(self._read, delivery.settled, send)
                 for _ in range(min(limits.workers, plan.requests or 1)):
-                    way = wire.Wire(self._base_url, credentials, context=context)
-                    working.start_soon(delivery.work, way, receive.clone())
+                    working.start_soon(delivery.work, self.connect(), receive.clone())
                 receive.close()
             watching.cancel_scope.cancel()
 

@@ -287,6 +287,12 @@ class Limits(Section):
     batch_size: int | None = Field(
         None, ge=1, description="messages per request; else what the provider takes"
     )
+    patience: float = Field(
+        3600.0,
+        gt=0,
+        strict=False,
+        description="seconds without any answer after which the run stops",
+    )
 
 
 class Campaign(Section):

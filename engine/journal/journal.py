@@ -98,6 +98,10 @@ class Journal(Reader):
     def __exit__(self, *_: object) -> None:
         self.close()
 
+    def now(self) -> datetime:
+        """Return the present moment, UTC, as the journal writes it down."""
+        return self._clock()
+
     # --- the writer
 
     def replay(self) -> None:

@@ -5,11 +5,13 @@ reading may go on while the writer works, and never holds it up for long.
 """
 
 from collections.abc import Callable, Collection, Iterator
+from datetime import datetime
 from functools import partial
 from pathlib import Path
 from typing import Final, TypeVar
 
 from engine.journal import store
+from engine.journal.codec import from_micros
 from engine.journal.commit import GroupCommit
 from engine.journal.entry import Entry
 from engine.journal.schema import trouble
@@ -72,6 +74,17 @@ class Reader:
             for row in page:
                 yield self._checked(store.row_outcome, row)
             after = page[-1][0]
+
+    def is_split(self, batch_id: str) -> bool:
+        """Tell whether a batch's rows go on in smaller ones."""
+        return batch_id in self._split
+
+    def doubt_of(self, batch_id: str) -> tuple[bytes, datetime] | None:
+        """Tell of a batch in doubt the hash of its bytes, and when it was intended."""
+        entry = self._open.get(batch_id)
+        if entry is None or entry.state is not BatchState.IN_DOUBT:
+            return None
+        return entry.body_sha256, from_micros(entry.intended_at)
 
     def attempts(self, batch_id: str) -> list[Attempt]:
         """Read how the requests for a batch ended. Looks through the whole journal.

@@ -32,6 +32,9 @@ from engine.message import Batch, Envelope, Messages, Request, Response
 from engine.outcome import Outcomes
 from engine.providers.answers import spoken, without_keys, words
 
+#: The reason of a request that was refused for its size: smaller ones may pass.
+TOO_LARGE = "too_large"
+
 
 @dataclass(frozen=True, slots=True)
 class Capabilities:
@@ -44,7 +47,9 @@ class Capabilities:
             by key, in a form that must be read tolerantly, or not at all.
         all_or_nothing: whether a refused request was refused whole, so that sending its
             parts again cannot mail anybody twice.
-        idempotency: whether a key makes it harmless to send a request again.
+        idempotency: whether a key makes it harmless to send a request again. The
+            request carries the batch's id as that key.
+        key_seconds: how long the provider remembers a key; 0 without one.
         raw_mime: whether it takes RFC 5322 bytes.
         headers: whether extra header fields travel.
         tags: whether it has tags of its own.
@@ -62,6 +67,7 @@ class Capabilities:
     per_item_results: Literal["ordered", "keyed", "tolerant", "none"]
     all_or_nothing: bool
     idempotency: Literal["none", "key"]
+    key_seconds: float
     raw_mime: bool
     headers: bool
     tags: bool
@@ -162,7 +168,7 @@ _BY_STATUS: Mapping[int, tuple[type[ProviderError], str]] = {
     425: (Unavailable, "too_early"),  # RFC 8470 section 5.2: unwilling to process it
     429: (Throttled, "throttled"),  # RFC 6585 section 4
     # The contents. Another 4xx is one of these, with the provider's code as reason.
-    413: (BatchRejected, "too_large"),  # 15.5.14: to be cut by bytes
+    413: (BatchRejected, TOO_LARGE),  # 15.5.14: to be cut by bytes
 }
 
 #: What the first digit means where the status has no row of its own.

@@ -36,6 +36,7 @@ class CloudMails:
         per_item_results="tolerant",  # not documented
         all_or_nothing=True,  # 400: "Missing required fields or malformed JSON"
         idempotency="none",  # no such header or field
+        key_seconds=0.0,
         raw_mime=False,
         headers=False,  # no such field
         tags=False,  # no such field; they travel in `custom_args`

@@ -103,29 +103,32 @@ def test_a_reset_before_the_body_was_read_loses_nobody(
     assert site.ask("stats")["twice"] == []
 
 
-def test_a_refused_batch_is_rejected_and_the_others_go_on(
+def test_one_bad_row_does_not_take_its_batch_with_it(
     desk: Desk, start_sandbox: Callable[..., Site]
 ) -> None:
-    """A 400 for a whole batch settles its rows with the provider's words."""
+    """A refused batch is halved down to the row that is to blame."""
     site = start_sandbox(atomic="true")
-    desk.list(50, row25="reject@inbox.example")
-    ended = desk.send(site.url, "--json")
+    desk.list(200, row25="reject@inbox.example", row26="reject2@inbox.example")
+    ended = desk.send(site.url, "--json", "--set=limits.batch_size=100")
+    results = desk.results()
 
     assert ended.code == 1
-    assert ended.json["counts"]["rejected"] == 10
-    assert ended.json["counts"]["accepted"] == 40
+    assert ended.json["counts"]["accepted"] == 198
+    assert results.filter(status="rejected")["row"].to_list() == [25, 26]
+    assert site.ask("stats")["twice"] == []
+    assert site.ask("stats")["requests"] <= 2 + 2 * 2 * 7
 
 
-def test_a_provider_that_is_not_there_leaves_every_row_failed_or_waiting(
+def test_a_provider_that_is_not_there_stops_the_run_and_burns_nothing(
     desk: Desk,
 ) -> None:
-    """Nothing listens: nothing is accepted or in doubt, and the run says so."""
-    desk.list(10)
-    ended = desk.send("http://127.0.0.1:9", "--json", "--set=limits.workers=1")
-    counts = ended.json["counts"]
+    """Nothing listens: after its patience the run stops, with every row waiting."""
+    ended = desk.send("http://127.0.0.1:9", "--json", "--set=limits.patience=1")
 
-    assert ended.code in {1, 3}
-    assert counts["failed"] + counts["pending"] == 10
+    assert ended.code == 3
+    assert ended.json["counts"]["pending"] == 100
+    assert "connection" in ended.err
+    assert "mailvolley resume" in ended.err
 
 
 def test_the_rate_holds_in_any_second(desk: Desk, sandbox: Site) -> None:
