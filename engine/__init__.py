@@ -5,13 +5,13 @@
 The house, from the doors down; a file imports only from floors below its own:
 
     doors      cli/  api
-    machine    job  run  │  planning  deliver
+    machine    job  │  run  history  │  planning  deliver  reconcile  verify
     edges      recipients/  journal/  wire  pace/  results  secret
     files      rundir  manifest  snapshot  parquet  report
-    decisions  campaign/  address  render/  batch  retry  providers/
-    words      message  outcome  record  errors
+    decisions  campaign/  address  render/  batch  retry  providers/  webhooks/
+    words      message  outcome  record  event  errors
 
-    sandbox/   the other side of the wire; it knows the words and nothing else of us
+    sandbox/   the other side of the wire; it knows the words at most
 
 Importing the package loads nothing until a name is asked for.
 """

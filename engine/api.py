@@ -28,10 +28,10 @@ from engine import campaign as campaigns
 from engine import planning, providers
 from engine.campaign import Campaign
 from engine.job import NewRun, Options, perform
+from engine.outcome import InDoubt
 from engine.planning import Plan
 from engine.recipients import Source
 from engine.report import Report
-from engine.run import InDoubt
 from engine.rundir import RunDirectory
 
 PathLike = str | Path
@@ -66,6 +66,7 @@ def send(
     runs_dir: PathLike | None = None,
     resume: bool = True,
     again: bool = False,
+    new_run: bool = False,
     limit: int | None = None,
     sandbox: bool = False,
     overrides: Sequence[str] = (),
@@ -91,6 +92,7 @@ def send(
             runs_dir=runs_dir,
             resume=resume,
             again=again,
+            new_run=new_run,
             limit=limit,
             sandbox=sandbox,
             overrides=overrides,
@@ -109,6 +111,7 @@ async def asend(
     runs_dir: PathLike | None = None,
     resume: bool = True,
     again: bool = False,
+    new_run: bool = False,
     limit: int | None = None,
     sandbox: bool = False,
     overrides: Sequence[str] = (),
@@ -129,6 +132,7 @@ async def asend(
         runs_dir: where the runs are kept; else `runs/` beside the templates.
         resume: whether an unfinished run is continued; else it is refused.
         again: whether a finished campaign is sent once more, to everyone.
+        new_run: plan anew, leaving out everyone whom this sending has reached.
         limit: take only so many rows of the list, from the first.
         sandbox: send to a provider inside this process, that mails nobody.
         overrides: `key.path=value` each, laid over the campaign file.
@@ -147,15 +151,15 @@ async def asend(
     job = NewRun(
         campaign=loaded,
         source=source,
+        out=None if out is None else Path(out),
         runs_dir=None if runs_dir is None else Path(runs_dir),
         resume=resume,
         again=again,
+        new_run=new_run,
         limit=limit,
         sandbox=sandbox,
     )
-    options = Options(
-        out=None if out is None else Path(out), in_doubt=in_doubt, drain=drain
-    )
+    options = Options(in_doubt=in_doubt, drain=drain)
     if _library() == "trio":
         return await perform(job, options)
     return await _on_asyncio(job, options)

@@ -19,7 +19,7 @@ import random
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from types import TracebackType
 from typing import Protocol, Self
 
@@ -231,6 +231,9 @@ class Delivery:
         with self.stop.ends() as scope:
             async with self.pace.turn(len(sending.batch)) as turn:
                 number = await self._depart(turn, sending)
+                if scope.cancel_called:  # while the intent was written; nothing left
+                    await self._release(sending.batch, number)
+                    return None
                 self.stop.unstoppable(scope)
                 error, attempt = await self._exchange(wire, sending, number)
                 if error is None:
@@ -260,11 +263,15 @@ class Delivery:
         try:
             await turn.depart()
         except trio.Cancelled:
-            attempt = Attempt(number, self.journal.now(), 0.0, "not_sent", None, None)
-            with trio.CancelScope(shield=True):
-                await self.journal.release(batch.id, attempt)
+            await self._release(batch, number)
             raise
         return number
+
+    async def _release(self, batch: Batch, number: int) -> None:
+        """Take an intent back: nothing of the batch has left."""
+        attempt = Attempt(number, self.journal.now(), 0.0, "not_sent", None, None)
+        with trio.CancelScope(shield=True):
+            await self.journal.release(batch.id, attempt)
 
     async def _exchange(
         self, wire: Connection, sending: "Sending", number: int
@@ -311,6 +318,9 @@ class Delivery:
             random=self.random,
             keyed=self.provider.capabilities.idempotency == "key",
         )
+        if isinstance(decision, StopRun) and decision.retry_after is not None:
+            moment = self.journal.now() + timedelta(seconds=decision.retry_after)
+            error.hint = f"not before {moment:%Y-%m-%d %H:%M} UTC, by its Retry-After:"
         if isinstance(decision, StopRun) or hold == math.inf:
             self.stop.request(error)
         elif isinstance(decision, Retry) and isinstance(error, Throttled):

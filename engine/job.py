@@ -16,15 +16,15 @@ from pathlib import Path
 
 import trio
 
-from engine import planning, providers, rundir, secret
+from engine import history, planning, rundir, secret
 from engine.campaign import Campaign, rebased
 from engine.errors import AccountRejected, EngineError, RunError, RunFinished, first
-from engine.journal import Journal
 from engine.manifest import Manifest
-from engine.planning import Plan
+from engine.outcome import InDoubt, Status
+from engine.planning import Occasion, Plan
 from engine.recipients import Source
 from engine.report import Report
-from engine.run import Ended, InDoubt, Run
+from engine.run import Ended, Run
 from engine.rundir import RunDirectory
 from engine.sandbox import Faults, serve
 from engine.secret import Secret
@@ -37,18 +37,22 @@ class NewRun:
     Attributes:
         campaign: the campaign.
         source: its list.
+        out: where the results are copied to, if anywhere; a resume does so, too.
         runs_dir: where the runs are kept; None: `runs/` beside the templates.
         resume: whether an unfinished run is continued; else it is refused.
-        again: whether a finished campaign is sent once more.
+        again: whether a finished campaign is sent once more, to everyone.
+        new_run: whether to plan anew, leaving out whom this sending has reached.
         limit: take only so many rows of the list.
         sandbox: whether it goes to a provider inside this process.
     """
 
     campaign: Campaign
     source: Source
+    out: Path | None = None
     runs_dir: Path | None = None
     resume: bool = True
     again: bool = False
+    new_run: bool = False
     limit: int | None = None
     sandbox: bool = False
 
@@ -63,52 +67,111 @@ class NewRun:
         Returns:
             The plan, and whether an earlier start has begun it.
         """
-        last = None if self.sandbox else _last_run(self.folder)
-        if last is None:
-            return self._planned(generation=1), False
-        manifest = Manifest.read(last)
-        finished = finished_at(last)
+        if self.sandbox:
+            return self._planned(Occasion(rehearsal=True, out=self.out)), False
+        base_url = planning.base_url_of(self.campaign)
+        earlier = history.runs(self.folder, base_url)
+        if not earlier:
+            return self._planned(Occasion(base_url=base_url, out=self.out)), False
+        last, manifest = earlier[0]
+        generation = max(manifest.generation for _, manifest in earlier)
+        finished = history.finished_at(last)
         if finished and self.again:
-            return self._planned(generation=manifest.generation + 1), False
+            occasion = Occasion(
+                base_url=base_url, generation=generation + 1, out=self.out
+            )
+            return self._planned(occasion), False
+        if self.new_run or (finished and self._wants_more_than(manifest)):
+            same = [run for run in earlier if run[1].generation == generation]
+            occasion = Occasion(
+                base_url=base_url,
+                generation=generation,
+                sent=history.sent(same),
+                out=self.out,
+            )
+            return self._planned(occasion), False
         if finished:
-            raise RunFinished(
-                f"{self.campaign.name} has been sent: {manifest.mailable} messages, "
-                f"finished {finished} (run {last.run})",
-                hint="to send it once more, to everyone on the list: --again",
-            )
-        if self.again or not self.resume:
-            raise RunError(
-                f"{self.campaign.name}: the run {last.run} is not finished",
-                hint=f"finish it first: mailvolley resume {last.path}",
-            )
+            raise _sent_already(manifest, finished)
         return self._continued(last, manifest), True
 
-    def _planned(self, *, generation: int) -> Plan:
-        directory = rundir.create(self.folder, rehearsal=self.sandbox)
-        try:
-            return planning.draw_up(
-                self.campaign,
-                self.source,
-                directory,
-                generation=generation,
-                rehearsal=self.sandbox,
-                limit=self.limit,
-            )
-        except BaseException:
-            shutil.rmtree(directory.path)
-            raise
+    def _wants_more_than(self, manifest: Manifest) -> bool:
+        """Whether a finished run took only the first rows, and now more are wanted."""
+        return manifest.limit is not None and (
+            self.limit is None or self.limit > manifest.limit
+        )
+
+    def _planned(self, occasion: Occasion) -> Plan:
+        return _new_plan(
+            self.folder, self.campaign, self.source, occasion, limit=self.limit
+        )
 
     def _continued(self, directory: RunDirectory, manifest: Manifest) -> Plan:
+        told = f"{self.campaign.name}: the run {directory.run} is not finished"
+        finish = f"mailvolley resume {directory.path}"
+        if self.again or not self.resume:
+            raise RunError(told, hint=f"finish it first: {finish}")
         changed = planning.differences(
             manifest, self.campaign, self.source, limit=self.limit
         )
         if changed:
             raise RunError(
-                f"{self.campaign.name}: the run {directory.run} is not finished, and "
-                f"this has changed since it was planned: {'; '.join(changed)}",
-                hint=f"finish it as it was planned: mailvolley resume {directory.path}",
+                f"{told}, and this has changed since it was planned: "
+                f"{'; '.join(changed)}",
+                hint=f"finish it as it was planned: {finish}; or send what there is "
+                "now to those whom it has not reached: the same command with --new-run",
             )
         return planning.take_up(directory, self.campaign)
+
+
+@dataclass(frozen=True, slots=True)
+class Retry:
+    """Another try for rows of a run that were refused or failed.
+
+    The campaign is the run's; its templates are as they are now, perhaps mended.
+
+    Attributes:
+        directory: the run's.
+        statuses: which rows.
+        out: where the results are copied to; None: where the run says.
+        base_url: in place of the address that the run was planned with.
+        sandbox: never: what was refused in a rehearsal is rehearsed anew.
+    """
+
+    directory: RunDirectory
+    statuses: tuple[Status, ...]
+    out: Path | None = None
+    base_url: str | None = None
+    sandbox: bool = False
+
+    @property
+    def folder(self) -> Path:
+        """Where the campaign's runs are."""
+        return self.directory.path.parent
+
+    def choose(self) -> tuple[Plan, bool]:
+        """Plan a run for exactly those rows."""
+        manifest = Manifest.read(self.directory)
+        if manifest.rehearsal:
+            raise _rehearsal_is_over(self.directory, manifest)
+        if not history.finished_at(self.directory):
+            raise RunError(
+                f"{self.directory.path}: the run is not finished",
+                hint=f"finish it first: mailvolley resume {self.directory.path}",
+            )
+        campaign = planning.as_planned(manifest)
+        if self.base_url is not None:
+            campaign = rebased(campaign, self.base_url)
+        earlier = history.runs(self.folder, manifest.base_url)
+        same = [run for run in earlier if run[1].generation == manifest.generation]
+        occasion = Occasion(
+            base_url=planning.base_url_of(campaign),
+            generation=manifest.generation,
+            parent=manifest.run,
+            sent=history.sent(same),
+            out=self.out,
+        )
+        rows = planning.rows_of(self.directory, campaign, self.statuses)
+        return _new_plan(self.folder, campaign, rows, occasion), False
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,12 +180,14 @@ class OldRun:
 
     Attributes:
         directory: the run's.
+        out: where the results are copied to; None: where the run says.
         base_url: in place of the address that the run was planned with.
         in_doubt: other than "hold", even a finished run is taken up for those in doubt.
         sandbox: never: a rehearsal's provider is gone with its process.
     """
 
     directory: RunDirectory
+    out: Path | None = None
     base_url: str | None = None
     in_doubt: InDoubt = "hold"
     sandbox: bool = False
@@ -136,11 +201,8 @@ class OldRun:
         """Take up the run."""
         manifest = Manifest.read(self.directory)
         if manifest.rehearsal:
-            raise RunError(
-                f"{self.directory.path}: is a rehearsal; its sandbox is gone",
-                hint=f"rehearse anew: mailvolley send {manifest.file} --sandbox",
-            )
-        finished = finished_at(self.directory)
+            raise _rehearsal_is_over(self.directory, manifest)
+        finished = history.finished_at(self.directory)
         if finished and self.in_doubt == "hold":
             raise RunFinished(
                 f"{self.directory.path}: there is nothing left to send; "
@@ -153,12 +215,14 @@ class OldRun:
         return planning.take_up(self.directory, planned), True
 
 
+Job = NewRun | OldRun | Retry
+
+
 @dataclass(slots=True, kw_only=True)
 class Options:
     """How a job is done, and what its door wants to be told or to decide on the way.
 
     Attributes:
-        out: where the results are copied to, if anywhere.
         in_doubt: what becomes of batches that an earlier start left in doubt.
         drain: seconds for what is under way after a stop.
         faults: what goes wrong in the sandbox.
@@ -168,7 +232,6 @@ class Options:
         on_progress: called with the messages settled since the last call.
     """
 
-    out: Path | None = None
     in_doubt: InDoubt = "hold"
     drain: float = 20.0
     faults: Faults = field(default_factory=Faults)
@@ -177,16 +240,19 @@ class Options:
     on_progress: Callable[[int], None] = lambda _messages: None
 
 
-async def perform(job: NewRun | OldRun, options: Options) -> Report:
+async def perform(job: Job, options: Options) -> Report:
     """Do a job: choose the run, plan it or take it up, send it, report.
 
     Raises:
         EngineError: see `engine.asend`.
     """
-    with rundir.owned(job.folder):
-        rundir.clear_leftovers(job.folder)
+    if not isinstance(job, NewRun):
+        Manifest.read(job.directory)  # before a lock is laid beside what is no run
+    with rundir.owned(job.folder, rehearsal=job.sandbox):
+        if isinstance(job, NewRun):
+            rundir.clear_leftovers(job.folder, rehearsal=job.sandbox)
         plan, begun = job.choose()
-        token = _agreed(plan, options, begun=begun, sandbox=job.sandbox)
+        token = _agreed(plan, options, job, begun=begun)
         async with _address(plan, options, sandbox=job.sandbox) as base_url:
             run = Run(
                 plan,
@@ -198,38 +264,55 @@ async def perform(job: NewRun | OldRun, options: Options) -> Report:
             )
             options.on_start(run)
             ended = await run.send()
-        if options.out is not None:
-            rundir.copy(ended.results, options.out)
-        return _report(plan, options, ended)
+        return _report(plan, _out(plan, job), ended)
 
 
-def finished_at(directory: RunDirectory) -> str:
-    """Return when a run was finished, ISO 8601; empty if it was not.
-
-    Raises:
-        JournalError: the journal cannot be read; also while a process owns the run.
-    """
-    if not directory.journal.exists():
-        return ""
-    with Journal.open(directory.journal) as journal:
-        return journal.fact("finished_at") or ""
+def _rehearsal_is_over(directory: RunDirectory, manifest: Manifest) -> RunError:
+    return RunError(
+        f"{directory.path}: is a rehearsal; its sandbox is gone",
+        hint=f"rehearse anew: mailvolley send {manifest.file} --sandbox",
+    )
 
 
-def _last_run(folder: Path) -> RunDirectory | None:
-    """Return the newest run that was no rehearsal."""
-    runs = (run for run in rundir.find(folder) if not run.is_rehearsal)
-    return next(runs, None)
+def _sent_already(manifest: Manifest, finished: str) -> RunFinished:
+    count = manifest.mailable
+    return RunFinished(
+        f"{manifest.campaign} has been sent: {count:,} message{'s'[: count != 1]}, "
+        f"finished {finished} (run {manifest.run})",
+        hint="to send it once more, to everyone on the list: --again; only to those "
+        "whom it has not reached: --new-run",
+    )
 
 
-def _agreed(plan: Plan, options: Options, *, begun: bool, sandbox: bool) -> Secret:
-    """Ask the door, read the secret, and let the run exist. Returns the secret."""
+def _new_plan(
+    folder: Path,
+    campaign: Campaign,
+    source: Source,
+    occasion: Occasion,
+    *,
+    limit: int | None = None,
+) -> Plan:
+    directory = rundir.create(folder, rehearsal=occasion.rehearsal)
     try:
-        options.on_plan(plan, begun)
-        if sandbox:
+        return planning.draw_up(
+            campaign, source, directory, limit=limit, occasion=occasion
+        )
+    except BaseException:
+        shutil.rmtree(directory.path)
+        raise
+
+
+def _agreed(plan: Plan, options: Options, job: Job, *, begun: bool) -> Secret:
+    """Read the secret, ask the door, and let the run exist. Returns the secret."""
+    try:
+        if job.sandbox:
             token = Secret("sandbox")
         else:
             campaign = plan.campaign
             token = secret.read(campaign.provider.token, folder=campaign.file.parent)
+        if (out := _out(plan, job)) is not None:
+            rundir.check_target(out, never=planning.inputs(plan))
+        options.on_plan(plan, begun)
     except BaseException:
         if not begun:
             shutil.rmtree(plan.directory.path)
@@ -239,35 +322,50 @@ def _agreed(plan: Plan, options: Options, *, begun: bool, sandbox: bool) -> Secr
     return token
 
 
+def _out(plan: Plan, job: Job) -> Path | None:
+    """Return where the results are copied to, if anywhere."""
+    if job.out is not None:
+        return job.out
+    return None if plan.manifest.out is None else Path(plan.manifest.out)
+
+
 @asynccontextmanager
 async def _address(
     plan: Plan, options: Options, *, sandbox: bool
 ) -> AsyncIterator[str]:
     """Give the base URL: the provider's, or that of a sandbox that lives meanwhile."""
-    settings = plan.campaign.provider
     if not sandbox:
-        default = providers.load(settings.name).default_base_url
-        yield settings.base_url or default
+        yield planning.base_url_of(plan.campaign)
         return
     try:
         async with trio.open_nursery() as nursery:
             site = await nursery.start(partial(serve, faults=options.faults))
-            yield site.base_url(settings.name)
+            yield site.base_url(plan.campaign.provider.name)
             nursery.cancel_scope.cancel()
     except* EngineError as group:
         raise first(group) from None
 
 
-def _report(plan: Plan, options: Options, ended: Ended) -> Report:
+def _report(plan: Plan, out: Path | None, ended: Ended) -> Report:
+    path, cause, hint = ended.results, "", ""
+    if ended.cause is not None:
+        cause, hint = str(ended.cause), ended.cause.hint
+    if out is not None:
+        try:
+            rundir.copy(ended.results, out)
+            path = out
+        except RunError as error:  # it could be written when the run began
+            cause, hint = str(error), error.hint
     return Report(
         campaign=plan.manifest.campaign,
         run=plan.manifest.run,
         finished=ended.finished,
         counts={status.value: count for status, count in ended.counts.items()},
-        path=(options.out or ended.results).resolve(),
+        path=path.resolve(),
         directory=plan.directory.path,
         seconds=ended.seconds,
         messages_per_second=ended.messages_per_second,
-        cause="" if ended.cause is None else str(ended.cause),
+        cause=cause,
+        hint=hint,
         account=isinstance(ended.cause, AccountRejected),
     )

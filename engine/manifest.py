@@ -18,7 +18,10 @@ class Manifest:
         campaign: the campaign's name.
         run: the run's id.
         generation: 1 for the first sending of the campaign, 2 for the next.
+        parent: the run whose failures it tries again, or None.
         rehearsal: whether it goes to the sandbox.
+        base_url: where it goes; empty for the sandbox.
+        out: where the results are copied to, or None.
         created_at: UTC, ISO 8601.
         file: the campaign file.
         definition: the campaign, checked, with the command line's overrides.
@@ -36,7 +39,10 @@ class Manifest:
     campaign: str
     run: str
     generation: int
+    parent: str | None
     rehearsal: bool
+    base_url: str
+    out: str | None
     created_at: str
     file: str
     definition: dict[str, Any]

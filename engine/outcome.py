@@ -2,6 +2,11 @@
 
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import Literal
+
+#: What becomes of messages that an earlier start left in doubt: they stay so, are sent
+#: again (perhaps twice), or are taken for accepted.
+InDoubt = Literal["hold", "resend", "assume-sent"]
 
 
 class Status(StrEnum):
@@ -25,6 +30,10 @@ class Status(StrEnum):
     RENDER_FAILED = "render_failed"
     #: Not settled yet. Only while a run is unfinished.
     PENDING = "pending"
+
+
+#: What needs somebody's attention in a run that has ended.
+TROUBLE = (Status.REJECTED, Status.FAILED, Status.RENDER_FAILED, Status.IN_DOUBT)
 
 
 @dataclass(frozen=True, slots=True)

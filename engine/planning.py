@@ -11,13 +11,14 @@ was planned, however long it takes and however often it is taken up again. No ne
 import hashlib
 import importlib.metadata
 import platform
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
 import polars as pl
+from pydantic import ValidationError
 
 from engine import pace, providers, recipients, rundir, snapshot
 from engine.campaign import Campaign
@@ -94,21 +95,49 @@ class Plan:
         return Messages([], [], [], [], [], None, None), []
 
 
+@dataclass(frozen=True, slots=True)
+class Occasion:
+    """Which sending of a campaign a run is.
+
+    Attributes:
+        generation: 1 for the first sending to everyone, 2 for the next.
+        parent: the run whose failures it tries again, or None.
+        rehearsal: whether it goes to the sandbox.
+        base_url: where it goes; empty for the sandbox.
+        sent: who is left out, for they have been written to: see `history.sent`.
+        out: where the results are to be copied to, or None.
+    """
+
+    generation: int = 1
+    parent: str | None = None
+    rehearsal: bool = False
+    base_url: str = ""
+    sent: pl.DataFrame | None = None
+    out: Path | None = None
+
+
 def draw_up(
     campaign: Campaign,
     source: recipients.Source,
     directory: RunDirectory,
     *,
-    generation: int = 1,
-    rehearsal: bool = False,
     limit: int | None = None,
+    occasion: Occasion | None = None,
 ) -> Plan:
     """Check a campaign against its list and freeze both in a run directory.
+
+    Args:
+        campaign: the campaign.
+        source: its list.
+        directory: the run's, empty.
+        limit: take only so many rows of the list, from the first.
+        occasion: which sending of the campaign it is; None: the first.
 
     Raises:
         CampaignError: something is wrong; every problem that could be found at once.
             Nothing is left behind that a later run could take for a plan.
     """
+    occasion = occasion or Occasion()
     size = batch_size(campaign)
     provider = provider_of(campaign, directory.run, size)
     findings = provider.review()
@@ -121,6 +150,7 @@ def draw_up(
             campaign=campaign.name,
             columns=columns,
             limit=limit,
+            sent=occasion.sent,
         )
     rows = sum(planned.values())
     if not rows:
@@ -128,8 +158,11 @@ def draw_up(
     manifest = Manifest(
         campaign=campaign.name,
         run=directory.run,
-        generation=generation,
-        rehearsal=rehearsal,
+        generation=occasion.generation,
+        parent=occasion.parent,
+        rehearsal=occasion.rehearsal,
+        base_url=occasion.base_url,
+        out=None if occasion.out is None else str(occasion.out.resolve()),
         created_at=rundir.now(),
         file=str(campaign.file),
         definition=campaign.model_dump(mode="json", by_alias=True),
@@ -158,9 +191,25 @@ PLANNED = (None, Status.INVALID, Status.DUPLICATE)
 
 
 def as_planned(manifest: Manifest) -> Campaign:
-    """Return the campaign as it was when the run was planned."""
-    campaign = Campaign.model_validate(manifest.definition, strict=False)
+    """Return the campaign as it was when the run was planned.
+
+    Raises:
+        RunError: the manifest does not hold one.
+    """
+    try:
+        campaign = Campaign.model_validate(manifest.definition, strict=False)
+    except ValidationError as error:
+        raise RunError(
+            f"the manifest of the run {manifest.run} is damaged",
+            hint="restore the run directory from a backup, or start a new run",
+        ) from error
     return campaign.bound_to(Path(manifest.file))
+
+
+def base_url_of(campaign: Campaign) -> str:
+    """Return where a campaign goes: its own address, or the provider's public one."""
+    settings = campaign.provider
+    return settings.base_url or providers.load(settings.name).default_base_url
 
 
 def take_up(directory: RunDirectory, campaign: Campaign) -> Plan:
@@ -242,6 +291,49 @@ def _contents(source: dict[str, Any]) -> dict[str, Any]:
     return {**source, "files": files}
 
 
+def rows_of(
+    directory: RunDirectory, campaign: Campaign, statuses: Collection[Status]
+) -> pl.LazyFrame:
+    """Return the rows of a finished run that ended so, as a list for the campaign.
+
+    Raises:
+        RunError: there are no results, or no row ended so.
+    """
+    if not directory.results.exists():
+        raise RunError(
+            f"{directory.path}: has no results",
+            hint=f"finish it first: mailvolley resume {directory.path}",
+        )
+    wanted = pl.scan_parquet(directory.results).filter(
+        pl.col("status").is_in([status.value for status in statuses])
+    )
+    frozen = pl.scan_parquet(directory.recipients).join(
+        wanted.select("row"), on="row", how="semi", maintain_order="left"
+    )
+    if not frozen.select(pl.len()).collect().item():
+        told = " or ".join(statuses)
+        raise RunError(
+            f"{directory.path}: no row is {told}",
+            hint=f"look at it: mailvolley status {directory.path}",
+        )
+    data = frozen.collect_schema()["data"]
+    fields = (
+        [field.name for field in data.fields] if isinstance(data, pl.Struct) else []
+    )
+    columns = {name: pl.col("data").struct.field(name) for name in fields}
+    named = campaign.recipients
+    for column, known in ((named.key, "key"), (named.name, "name")):
+        if column is not None:
+            columns.setdefault(column, pl.col(known))
+    return frozen.select(**columns)
+
+
+def inputs(plan: Plan) -> list[Path]:
+    """Return the files that a plan was made from."""
+    files = plan.manifest.source.get("files", [])
+    return [plan.campaign.file, *(Path(file["path"]) for file in files)]
+
+
 def provider_of(campaign: Campaign, run: str, size: int) -> Provider:
     """Make the provider that speaks for a run of a campaign.
 
@@ -273,7 +365,7 @@ def batch_size(campaign: Campaign) -> int:
     limits = campaign.limits
     most = providers.load(campaign.provider.name).capabilities.max_batch
     return pace.largest_batch(
-        min(most, limits.batch_size or most),
+        min(most, limits.batch_size or most, limits.max_exposure or most),
         messages_per_second=limits.messages_per_second,
         burst=limits.burst,
     )

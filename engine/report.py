@@ -7,16 +7,7 @@ from typing import Any
 import polars as pl
 
 from engine.errors import CampaignIncomplete
-from engine.outcome import Status
-
-#: What became of these rows needs somebody's attention.
-TROUBLE = (
-    Status.REJECTED,
-    Status.FAILED,
-    Status.RENDER_FAILED,
-    Status.IN_DOUBT,
-    Status.PENDING,
-)
+from engine.outcome import TROUBLE, Status
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +24,7 @@ class Report:
         seconds: how long this start has been sending.
         messages_per_second: messages settled per second by this start.
         cause: why it stopped, in a sentence; empty if nothing stopped it.
+        hint: what to do about that; may be empty.
         account: whether it was the account that stopped it.
     """
 
@@ -45,6 +37,7 @@ class Report:
     seconds: float
     messages_per_second: float
     cause: str
+    hint: str
     account: bool
 
     @property
@@ -68,7 +61,11 @@ class Report:
         Raises:
             CampaignIncomplete: with the numbers and the file to look into.
         """
-        trouble = {s.value: self.counts[s] for s in TROUBLE if self.counts[s]}
+        trouble = {
+            s.value: self.counts[s]
+            for s in (*TROUBLE, Status.PENDING)
+            if self.counts[s]
+        }
         if trouble:
             told = ", ".join(f"{count} {status}" for status, count in trouble.items())
             raise CampaignIncomplete(f"{self.campaign}: {told}; see {self.path}")

@@ -13,7 +13,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import Literal
 
 import polars as pl
 import trio
@@ -23,7 +22,7 @@ from engine.campaign import Limits
 from engine.deliver import Connection, Delivery, Stop
 from engine.errors import EngineError, JournalError, ProviderError, first
 from engine.journal import Journal
-from engine.outcome import Outcomes, Status
+from engine.outcome import InDoubt, Outcomes, Status
 from engine.pace import Pace
 from engine.planning import Plan
 from engine.record import BatchState
@@ -34,8 +33,6 @@ from engine.secret import Secret
 PROGRESS_EVERY = 0.5
 #: States of a batch that this start does not send: done with, or perhaps accepted.
 LEFT_ALONE = frozenset({BatchState.DONE, BatchState.HELD, BatchState.IN_DOUBT})
-
-InDoubt = Literal["hold", "resend", "assume-sent"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +90,7 @@ class Run:
         self._secret = secret
         self._in_doubt = in_doubt
         self._drain = drain
-        self._on_progress = on_progress
+        self.on_progress = on_progress
         self._sent = 0
         self._cut = trio.Event()
         self._context: ssl.SSLContext | None = None
@@ -104,6 +101,28 @@ class Run:
             self._context = wire.tls_context()
         credentials = self._plan.provider.credentials(self._secret.reveal())
         return wire.Wire(self._base_url, credentials, context=self._context)
+
+    def open_journal(self) -> tuple[Journal, bool]:
+        """Open the run's journal; make it where there is none yet.
+
+        Returns:
+            The journal, and whether an earlier start may have sent something.
+
+        Raises:
+            JournalError: it cannot be trusted, or belongs to another plan.
+        """
+        path, manifest = self._plan.directory.journal, self._plan.manifest
+        if not path.exists():
+            return Journal.create(path, {"manifest": manifest.sha256}), False
+        journal = Journal.open(path)
+        if journal.fact("manifest") != manifest.sha256:
+            journal.close()
+            raise JournalError(
+                f"{path}: belongs to another plan than the manifest beside it",
+                hint="restore the run directory from a backup, or start a new run",
+            )
+        journal.replay()
+        return journal, True
 
     def cut(self) -> None:
         """Do not wait for the drain's end: what is under way is in doubt."""
@@ -119,7 +138,7 @@ class Run:
             JournalError: the journal failed; nothing was sent after that.
             BrokenPromise: the results do not have one row per input row.
         """
-        journal, resumed = open_journal(self._plan)
+        journal, resumed = self.open_journal()
         with journal:
             try:
                 async with trio.open_nursery() as keeping:
@@ -142,6 +161,8 @@ class Run:
         try:
             if resumed:
                 await self._resolve(journal)
+                await journal.note("finished_at", "")
+                await journal.flush()
             await self._deliver(journal, resumed=resumed)
         finally:
             seconds = trio.current_time() - began
@@ -174,10 +195,18 @@ class Run:
             async with trio.open_nursery() as working:
                 watching.start_soon(self._end_drain, working.cancel_scope)
                 working.start_soon(self._read, delivery.settled, send)
-                for _ in range(min(limits.workers, plan.requests or 1)):
+                for _ in range(self._workers()):
                     working.start_soon(delivery.work, self.connect(), receive.clone())
                 receive.close()
             watching.cancel_scope.cancel()
+
+    def _workers(self) -> int:
+        """Requests in flight: no more than there are, or than may be in doubt."""
+        limits, size = self._plan.campaign.limits, self._plan.manifest.batch_size
+        wanted = min(limits.workers, self._plan.requests or 1)
+        if limits.max_exposure is None:
+            return wanted
+        return max(1, min(wanted, limits.max_exposure // size))
 
     async def _read(
         self, settled: bytearray, send: trio.MemorySendChannel[pl.DataFrame]
@@ -230,7 +259,7 @@ class Run:
 
     def _count(self, messages: int) -> None:
         self._sent += messages
-        self._on_progress(messages)
+        self.on_progress(messages)
 
     def _conclude(self, journal: Journal, seconds: float) -> Ended:
         """Write the results, and say how the run ended."""
@@ -259,29 +288,6 @@ class Run:
             sent=self._sent,
             cause=self.stop.cause,
         )
-
-
-def open_journal(plan: Plan) -> tuple[Journal, bool]:
-    """Open the journal of a run; make it where the run has none yet.
-
-    Returns:
-        The journal, and whether an earlier start may have sent something.
-
-    Raises:
-        JournalError: it cannot be trusted, or belongs to another plan.
-    """
-    path, manifest = plan.directory.journal, plan.manifest
-    if not path.exists():
-        return Journal.create(path, {"manifest": manifest.sha256}), False
-    journal = Journal.open(path)
-    if journal.fact("manifest") != manifest.sha256:
-        journal.close()
-        raise JournalError(
-            f"{path}: belongs to another plan than {plan.directory.manifest}",
-            hint="restore the run directory from a backup, or start a new run",
-        )
-    journal.replay()
-    return journal, True
 
 
 async def _keep(

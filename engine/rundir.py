@@ -18,7 +18,8 @@ import json
 import os
 import re
 import shutil
-from collections.abc import Iterator
+import tempfile
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -106,8 +107,10 @@ def create(folder: Path, *, rehearsal: bool) -> RunDirectory:
     return RunDirectory(path)
 
 
-def clear_leftovers(folder: Path) -> None:
+def clear_leftovers(folder: Path, *, rehearsal: bool) -> None:
     """Remove what a crash left of runs that were never planned to the end.
+
+    Rehearsals have a lock of their own, and so clear only what is theirs.
 
     Only for who owns the campaign: nothing of them was ever sent. What else lies in the
     folder is not ours and is left alone.
@@ -117,7 +120,7 @@ def clear_leftovers(folder: Path) -> None:
     """
     try:
         for run in _runs(folder):
-            if not run.exists():
+            if run.is_rehearsal is rehearsal and not run.exists():
                 shutil.rmtree(run.path)
     except OSError as error:
         raise _unwritable(folder, error) from error
@@ -155,8 +158,10 @@ def _moment(name: str) -> datetime | None:
 
 
 @contextmanager
-def owned(folder: Path) -> Iterator[None]:
+def owned(folder: Path, *, rehearsal: bool = False) -> Iterator[None]:
     """Own a campaign while the block runs: nobody else sends it meanwhile.
+
+    A rehearsal owns the campaign's rehearsals alone, and disturbs nobody.
 
     The lock is the kernel's and dies with the process; nothing is decided by a
     timeout. It is `flock`, since a POSIX lock lets a second caller of the same process
@@ -171,7 +176,9 @@ def owned(folder: Path) -> Iterator[None]:
         try:
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
             flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC
-            lock = os.open(folder / ".lock", flags, 0o600)
+            lock = os.open(
+                folder / (".lock-rehearsal" if rehearsal else ".lock"), flags, 0o600
+            )
             _take(lock, folder)
         except OSError as error:
             raise _unwritable(folder, error) from error
@@ -227,12 +234,38 @@ def make_folders(folder: Path, *, below: Path) -> None:
         folder.mkdir(mode=0o700, exist_ok=True)
 
 
+def check_target(target: Path, *, never: Iterable[Path] = ()) -> None:
+    """Refuse a place that results cannot be copied to, before anything is sent.
+
+    Args:
+        target: where they are to be copied to.
+        never: files that must not be overwritten.
+
+    Raises:
+        RunError: it is no file, one of those, or its folder cannot be written.
+    """
+    try:
+        if target.resolve() in {file.resolve() for file in never}:
+            raise RunError(f"--out {target}: is what the run is made from")
+        if target.exists() and not target.is_file():
+            raise RunError(f"--out {target}: is no file")
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=target.parent):
+            pass
+    except OSError as error:
+        raise RunError(
+            f"--out {target}: cannot be written: {error.strerror}",
+            hint="name another file",
+        ) from error
+
+
 def copy(path: Path, target: Path) -> None:
     """Copy a file to where the user wants it; it appears whole, for its owner alone.
 
     Raises:
         RunError: it cannot be written there.
     """
+    target = target.resolve()  # what a link points to is written, not the link
     aside = target.with_name(f".{target.name}.inprogress")
     try:
         target.parent.mkdir(parents=True, exist_ok=True)

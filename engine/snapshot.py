@@ -56,6 +56,7 @@ def write(
     campaign: str,
     columns: Columns,
     limit: int | None = None,
+    sent: pl.DataFrame | None = None,
 ) -> dict[Status | None, int]:
     """Freeze a list.
 
@@ -65,6 +66,8 @@ def write(
         campaign: the campaign's name, for the message ids.
         columns: which columns of the list mean what.
         limit: take only so many rows, from the first.
+        sent: who has been written to and is to be left out: message_id str, unique, and
+            run str, which wrote to them.
 
     Returns:
         Rows by what was planned for them; None: to be mailed. Empty if the list is,
@@ -83,7 +86,7 @@ def write(
         if not parquet.rows(aside):
             return {}
         twins = _duplicates(aside, hashes)
-        final = _final(aside, twins, campaign)
+        final = _final(aside, twins, campaign, sent)
         first = next(final)
         pieces = _counted(itertools.chain([first], final), counts)
         parquet.write(path, pieces, first.schema)
@@ -182,30 +185,41 @@ def _repeated(hashes: pl.Series) -> pl.Series:
 
 
 def _final(
-    aside: Path, duplicates: pl.DataFrame, campaign: str
+    aside: Path, duplicates: pl.DataFrame, campaign: str, sent: pl.DataFrame | None
 ) -> Iterator[pl.DataFrame]:
     """Give each row of the list its id, and its status if it is not to be mailed."""
-    invalid, twin = pl.col("reason").is_not_null(), pl.col("twin").is_not_null()
+    invalid, twin, before = (
+        pl.col(name).is_not_null() for name in ("reason", "twin", "run")
+    )
     sentences = {**address.SENTENCES, "key_missing": NO_KEY}
+    if sent is None:
+        sent = pl.DataFrame(schema={"message_id": pl.String, "run": pl.String})
     for group in parquet.groups(aside):
-        joined = group.join(duplicates, on="row", how="left", maintain_order="left")
-        ids = batch.message_ids(campaign, joined["identity"].to_list())
+        ids = batch.message_ids(campaign, group["identity"].to_list())
+        joined = (
+            group.with_columns(message_id=pl.Series(ids, dtype=pl.String))
+            .join(duplicates, on="row", how="left", maintain_order="left")
+            .join(sent, on="message_id", how="left", maintain_order="left")
+        )
         yield joined.select(
             "row",
             "key",
             "address",
             "name",
-            message_id=pl.Series(ids, dtype=pl.String),
+            "message_id",
             status=pl.when(invalid)
             .then(pl.lit(Status.INVALID))
-            .when(twin)
+            .when(twin | before)
             .then(pl.lit(Status.DUPLICATE)),
-            reason=pl.coalesce("reason", "twin"),
+            reason=pl.coalesce(
+                "reason", "twin", pl.when(before).then(pl.lit("sent_before"))
+            ),
             detail=pl.coalesce(
                 pl.col("reason").replace_strict(
                     sentences, default=None, return_dtype=pl.String
                 ),
                 "where",
+                pl.format("the run {} has written to them", "run"),
             ),
             data="data",
         )

@@ -21,7 +21,7 @@ FLOORS = (
     {"manifest", "snapshot"},
     {"recipients", "secret", "journal", "wire", "pace", "results"},
     {"planning", "deliver"},
-    {"run"},
+    {"history", "run"},
     {"job"},
     {"api"},
     {"cli"},

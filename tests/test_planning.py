@@ -322,7 +322,7 @@ def test_what_cannot_be_planned_leaves_no_run(home: Path, breakage: str) -> None
     with pytest.raises(CampaignError):
         engine.send(None, home / "letter.toml", sandbox=True)
     left = [path.name for path in (home / "runs" / "letter").iterdir()]
-    assert left == [".lock"]
+    assert left == [".lock-rehearsal"]
 
 
 def test_a_plan_for_the_eyes_alone_leaves_nothing(

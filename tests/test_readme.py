@@ -72,6 +72,7 @@ def test_every_command_runs(project: Path, sandbox: str, shown: str) -> None:
         check=False,
     )
     # The sample list has addresses that the sandbox refuses: 1 is its good end.
+    # And each is run on a campaign of its own: nothing has been sent before.
     assert done.returncode in {ExitCode.DONE, ExitCode.SOME_FAILED}, done.stderr
 
 
@@ -86,7 +87,8 @@ def test_every_python_example_runs(project: Path) -> None:
             check=False,
         )
         assert done.returncode == 0, done.stderr
-        assert "accepted" in done.stdout
+        assert "'render_failed': 0" in done.stdout
+        assert "'accepted': 0" not in done.stdout
 
 
 def test_every_command_and_option_is_in_it() -> None:

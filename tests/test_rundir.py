@@ -219,8 +219,10 @@ def test_leftovers_are_cleared_and_nothing_else(tmp_path: Path) -> None:
     elsewhere = tmp_path / "elsewhere"
     elsewhere.mkdir()
     (tmp_path / "20261120T101116Z-000001").symlink_to(elsewhere)
-    rundir.clear_leftovers(tmp_path)
+    rundir.clear_leftovers(tmp_path, rehearsal=False)
     assert not half.path.exists()
+    assert rehearsed.path.exists()
+    rundir.clear_leftovers(tmp_path, rehearsal=True)
     assert not rehearsed.path.exists()
     assert kept.exists()
     assert own.is_dir()

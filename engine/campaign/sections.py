@@ -287,6 +287,11 @@ class Limits(Section):
     batch_size: int | None = Field(
         None, ge=1, description="messages per request; else what the provider takes"
     )
+    max_exposure: int | None = Field(
+        None,
+        ge=1,
+        description="messages under way at once; as many may be in doubt after a crash",
+    )
     patience: float = Field(
         3600.0,
         gt=0,

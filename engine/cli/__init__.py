@@ -3,26 +3,30 @@
     exits      what a run or an error means for the exit code: one table
     output     what a person reads, on stderr
     options    what several commands take
-    send plan resume status sandbox schema
+    sending      what the commands that send have in common
+    send plan resume retry status sandbox schema …
 
 Human words go to stderr and `--json` prints one object on stdout, so that a pipe gets
 nothing but data. Commands are imported when they are called: `--help` is to be quick.
 """
 
 import sys
+import traceback
 from importlib import import_module
 from typing import NoReturn
 
 import click
 
 from engine import __version__
-from engine.cli.exits import ExitCode
+from engine.cli import output
+from engine.cli.exits import ExitCode, tell
 
 #: Command to what it is for; `engine.cli.<command>` has it as `command`.
 COMMANDS = {
     "plan": "Check a campaign against its list; send nothing.",
     "send": "Send a campaign, or continue its unfinished run.",
     "resume": "Finish a run exactly as it was planned.",
+    "retry": "Try again for the rows that were refused or failed.",
     "status": "Show what became of a run.",
     "sandbox": "Run a provider on this machine to rehearse against.",
     "schema": "Print the JSON Schema of the campaign file.",
@@ -61,12 +65,20 @@ def mailvolley() -> None:
 
 def main(arguments: list[str] | None = None) -> NoReturn:
     """Run a command and exit with its code."""
+    words = sys.argv[1:] if arguments is None else arguments
     try:
-        code = mailvolley.main(arguments, standalone_mode=False)
+        code = mailvolley.main(words, prog_name="mailvolley", standalone_mode=False)
     except click.ClickException as error:
-        error.show()
         code = ExitCode.REFUSED
-    except click.Abort:
-        click.echo("nothing was sent", err=True)
+        if "--json" in words:
+            tell(click.ClickException(error.format_message()), code, as_json=True)
+        else:
+            error.show()
+    except (click.Abort, KeyboardInterrupt):
+        output.line("stopped", "nothing was sent")
         code = ExitCode.REFUSED
+    except Exception:  # noqa: BLE001 - whatever else ends a command is our own fault
+        traceback.print_exc()
+        output.line("error", "this is a fault of mailvolley itself; please report it")
+        code = ExitCode.BROKEN
     sys.exit(code)

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 import click
 
 from engine import errors
+from engine.cli import output
+from engine.outcome import TROUBLE
 
 if TYPE_CHECKING:
     from engine.report import Report
@@ -41,7 +43,7 @@ def of_report(report: "Report") -> ExitCode:
         return ExitCode.ACCOUNT if report.account else ExitCode.STOPPED
     if report.counts["in_doubt"]:
         return ExitCode.SOME_IN_DOUBT
-    if any(report.counts[s] for s in ("rejected", "failed", "render_failed")):
+    if any(report.counts[status] for status in TROUBLE):
         return ExitCode.SOME_FAILED
     return ExitCode.DONE
 
@@ -59,6 +61,27 @@ def of_error(error: errors.EngineError) -> ExitCode:
             return ExitCode.STOPPED
 
 
+#: What `--json` calls an end that is no report.
+WORDS = {
+    ExitCode.REFUSED: "refused",
+    ExitCode.STOPPED: "stopped",
+    ExitCode.LOCKED: "locked",
+    ExitCode.BROKEN: "broken",
+}
+
+
+def tell(error: Exception, code: ExitCode, *, hint: str = "", as_json: bool) -> None:
+    """Tell an error to a person, and to a program where one is listening."""
+    for text in str(error).splitlines():
+        output.line("error", text, colour="red")
+    if hint:
+        output.line("next", hint)
+    if as_json:
+        told = {"message": str(error), "next": hint}
+        end = {"status": WORDS[code], "exit": int(code), "error": told}
+        click.echo(json.dumps(end))
+
+
 @contextmanager
 def told(*, as_json: bool) -> Iterator[None]:
     """Tell an error instead of raising it, and exit with its code."""
@@ -66,15 +89,5 @@ def told(*, as_json: bool) -> Iterator[None]:
         yield
     except errors.EngineError as error:
         code = of_error(error)
-        for line in str(error).splitlines():
-            click.secho(f"{'error':<11}", fg="red", bold=True, nl=False, err=True)
-            click.echo(line, err=True)
-        if error.hint:
-            click.secho(f"{'next':<11}", bold=True, nl=False, err=True)
-            click.echo(error.hint, err=True)
-        if as_json:
-            told = {"message": str(error), "next": error.hint}
-            click.echo(
-                json.dumps({"status": "refused", "exit": int(code), "error": told})
-            )
+        tell(error, code, hint=error.hint, as_json=as_json)
         raise SystemExit(code) from None

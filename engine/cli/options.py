@@ -2,14 +2,26 @@
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, get_args
 
 import click
+
+from engine.outcome import InDoubt
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
 FILE = click.Path(dir_okay=False, path_type=Path)
 FOLDER = click.Path(file_okay=False, path_type=Path)
+
+
+def _named(
+    ctx: click.Context,  # noqa: ARG001 - click's signature
+    parameter: click.Parameter,
+    value: str | None,
+) -> str | None:
+    if value == "":
+        raise click.BadParameter("names nothing", param=parameter)
+    return value
 
 
 def campaign(command: Command) -> Command:
@@ -24,13 +36,14 @@ def campaign(command: Command) -> Command:
         ),
         click.option(
             "--limit",
-            type=click.IntRange(min=1),
+            type=click.IntRange(1, 10**12),
             metavar="N",
             help="Take only the first N rows of the list.",
         ),
         click.option(
             "--recipients",
             metavar="FILE",
+            callback=_named,
             help="The list, in place of the campaign's: a path, glob or folder.",
         ),
         click.argument("campaign", type=FILE, metavar="CAMPAIGN.toml"),
@@ -60,7 +73,7 @@ def sending(command: Command) -> Command:
         ),
         click.option(
             "--in-doubt",
-            type=click.Choice(["hold", "resend", "assume-sent"]),
+            type=click.Choice(get_args(InDoubt)),
             default="hold",
             show_default=True,
             help="What becomes of messages that a crash left in doubt.",
@@ -84,5 +97,5 @@ def fault(command: Command) -> Command:
         "faults",
         multiple=True,
         metavar="NAME=VALUE",
-        help="Let the sandbox misbehave; see: mailvolley sandbox --help",
+        help="Let the sandbox misbehave; `mailvolley sandbox --help` lists how.",
     )(command)

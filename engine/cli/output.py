@@ -1,16 +1,26 @@
 """What a person reads: on stderr, aligned, with the next command to type."""
 
 import shlex
+import shutil
 import sys
+import textwrap
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from engine.outcome import Status
-from engine.planning import Plan
-from engine.report import Report
+
+if TYPE_CHECKING:  # both load polars, and `--help` is to be quick
+    from engine.planning import Plan
+    from engine.report import Report
+
+#: Columns of the labels.
+MARGIN = 11
+#: Labels of sentences, which may be folded.
+FOLDED = frozenset({"error", "fails", "stopped", "warning"})
 
 #: How each status is shown.
 COLOURS = {
@@ -24,15 +34,50 @@ COLOURS = {
 MINUTE, HOUR = 60, 3600
 
 
+def say(text: str = "", *, newline: bool = True, **style: Any) -> None:
+    """Write to stderr; a run does not end because nobody can read it."""
+    with suppress(OSError, ValueError):
+        click.secho(text, err=True, nl=newline, **style)
+
+
 def line(label: str, text: str, *, colour: str | None = None) -> None:
-    """Write a line with its label in the margin."""
-    click.secho(f"{label:<11}", bold=True, fg=colour, nl=False, err=True)
-    click.echo(text, err=True)
+    """Write a line with its label in the margin, folded to the terminal's width.
+
+    Commands and addresses are not folded: they are there to be copied.
+    """
+    width = shutil.get_terminal_size().columns - MARGIN if _is_terminal() else 0
+    folded = [text]
+    if width > MARGIN and label in FOLDED:
+        folded = textwrap.wrap(text, width, break_on_hyphens=False) or [""]
+    for place, piece in enumerate(folded):
+        margin = "" if place else f"{label} " if len(label) >= MARGIN else label
+        say(f"{margin:<{MARGIN}}", newline=False, bold=True, fg=colour)
+        say(piece)
 
 
 def command(*words: object) -> str:
-    """Return a command line that can be pasted."""
-    return shlex.join(["mailvolley", *map(str, words)])
+    """Return a command line that can be pasted as it is."""
+    return f"{_program()} {shlex.join(map(str, words))}"
+
+
+def _program() -> str:
+    """Return how this program can be called from here."""
+    called = Path(sys.argv[0])
+    if called.name == "__main__.py":
+        return "python -m engine"
+    found = shutil.which("mailvolley")
+    if found and Path(found).resolve() == called.resolve():
+        return "mailvolley"
+    return shlex.quote(shown(called)) if called.name == "mailvolley" else "mailvolley"
+
+
+def count(number: int, noun: str) -> str:
+    """Say how many there are."""
+    return f"{number:,} {noun}{'s'[: number != 1]}"
+
+
+def _is_terminal() -> bool:
+    return sys.stderr is not None and sys.stderr.isatty()
 
 
 def shown(path: Path) -> str:
@@ -52,20 +97,26 @@ def duration(seconds: float) -> str:
     return f"{seconds // HOUR:.0f} h {seconds % HOUR / MINUTE:.0f} min"
 
 
-def show_plan(plan: Plan) -> None:
+def show_plan(plan: "Plan") -> None:
     """Tell what would be sent, to how many and how fast."""
     manifest, limits = plan.manifest, plan.campaign.limits
-    line(
-        "campaign",
-        f"{manifest.campaign} ({plan.campaign.kind}), by {plan.provider.name}",
-    )
+    way = f"by {plan.provider.name}"
+    if manifest.rehearsal:
+        way += " in a sandbox: nothing is mailed"
+    elif manifest.base_url:
+        way += f", {manifest.base_url}"
+    line("campaign", f"{manifest.campaign} ({plan.campaign.kind}), {way}")
     left_out = [
         f"{rows:,} {status}"
         for status, rows in plan.counts.items()
         if rows and status != "mailable"
     ]
     told = f"; left out: {', '.join(left_out)}" if left_out else ""
-    line("list", f"{manifest.rows:,} rows, {manifest.mailable:,} to be mailed{told}")
+    rows = count(manifest.rows, "row")
+    line("list", f"{rows}, {manifest.mailable:,} to be mailed{told}")
+    if not manifest.mailable:
+        line("warning", "nobody on this list is to be mailed", colour="yellow")
+        return
     rates = [
         f"{rate:g} {unit}/s"
         for rate, unit in (
@@ -74,7 +125,8 @@ def show_plan(plan: Plan) -> None:
         )
         if rate is not None
     ]
-    requests = f"{plan.requests:,} of up to {manifest.batch_size:,} messages"
+    most = count(manifest.batch_size, "message")
+    requests = f"{plan.requests:,} of up to {most}"
     if plan.seconds is None:
         line("requests", f"{requests}, as fast as the provider answers")
     else:
@@ -84,11 +136,11 @@ def show_plan(plan: Plan) -> None:
         line("warning", warning, colour="yellow")
 
 
-def show_sample(plan: Plan) -> None:
-    """Show the first messages as they would be sent."""
+def show_sample(plan: "Plan") -> bool:
+    """Show the first messages as they would be sent; tell whether any could be."""
     messages, failures = plan.sample()
     for place, address in enumerate(messages.addresses):
-        click.echo(err=True)
+        say()
         line("to", address)
         line("subject", messages.subjects[place])
         bodies = messages.texts or messages.htmls
@@ -98,23 +150,24 @@ def show_sample(plan: Plan) -> None:
                 line("", text)
     for failure in failures:
         line("fails", failure, colour="red")
+    return bool(messages) or not failures
 
 
 def show_counts(counts: dict[str, int]) -> None:
     """Show the outcomes: a line per status that occurs, and their sum."""
     total = sum(counts.values())
     width = max(len(f"{total:,}"), 5)
-    click.echo(err=True)
+    say()
     for status in Status:
         if rows := counts.get(status, 0):
-            click.secho(f"  {status:<14}", fg=COLOURS.get(status), nl=False, err=True)
-            click.echo(f"{rows:>{width},}", err=True)
-    click.echo(f"  {'─' * (14 + width)}", err=True)
-    click.echo(f"  {'rows':<14}{total:>{width},}", err=True)
-    click.echo(err=True)
+            say(f"  {status:<14}", newline=False, fg=COLOURS.get(status))
+            say(f"{rows:>{width},}")
+    say(f"  {'─' * (14 + width)}")
+    say(f"  {'rows':<14}{total:>{width},}")
+    say()
 
 
-def show_report(report: Report, *, next_steps: list[str]) -> None:
+def show_report(report: "Report", *, next_steps: list[str]) -> None:
     """Tell how a run ended, where its results are, and what to type next."""
     show_counts(report.counts)
     if report.cause:
@@ -132,7 +185,7 @@ def show_report(report: Report, *, next_steps: list[str]) -> None:
 @contextmanager
 def progress(total: int) -> Iterator[Callable[[int], None]]:
     """Show a progress bar, where somebody is looking on."""
-    if not sys.stderr.isatty():
+    if not _is_terminal():
         yield lambda _messages: None
         return
     from rich.console import Console  # noqa: PLC0415 - slow; only with a terminal

@@ -11,7 +11,7 @@ from engine.cli.exits import ExitCode
 from engine.planning import Plan
 
 
-@click.command("plan", short_help="Check a campaign against its list; send nothing.")
+@click.command("plan")
 @options.campaign
 @options.as_json
 def command(
@@ -34,10 +34,15 @@ def command(
 def show(plan: Plan, *, as_json: bool) -> ExitCode:
     """Show a plan to a person, or to a program."""
     output.show_plan(plan)
-    output.show_sample(plan)
-    click.echo(err=True)
+    good = output.show_sample(plan)
+    output.say()
     campaign = output.shown(plan.campaign.file)
-    output.line("next", output.command("send", campaign, "--sandbox"))
+    if good:
+        output.line("next", output.command("send", campaign, "--sandbox"))
+    else:
+        output.line(
+            "next", f"mend the templates, then: {output.command('plan', campaign)}"
+        )
     if as_json:
         click.echo(
             json.dumps(
@@ -53,4 +58,4 @@ def show(plan: Plan, *, as_json: bool) -> ExitCode:
                 }
             )
         )
-    return ExitCode.DONE
+    return ExitCode.DONE if good else ExitCode.REFUSED

@@ -7,11 +7,11 @@ import click
 from engine.cli import exits, options, sending
 from engine.cli.exits import ExitCode
 from engine.job import OldRun, Options
-from engine.run import InDoubt
+from engine.outcome import InDoubt
 from engine.rundir import RunDirectory
 
 
-@click.command("resume", short_help="Finish a run exactly as it was planned.")
+@click.command("resume")
 @click.argument("run", type=options.FOLDER, metavar="RUN")
 @options.sending
 def command(
@@ -30,6 +30,6 @@ def command(
     again. What a crash left in doubt stays so, unless --in-doubt says otherwise.
     """
     with exits.told(as_json=as_json):
-        job = OldRun(RunDirectory(run), base_url=base_url, in_doubt=in_doubt)
-        how = Options(out=out, in_doubt=in_doubt, drain=drain)
+        job = OldRun(RunDirectory(run), out, base_url, in_doubt)
+        how = Options(in_doubt=in_doubt, drain=drain)
         return sending.run(job, how, ask=not yes, as_json=as_json)

@@ -29,7 +29,6 @@ class _WithFaults(click.Command):
 @click.command(
     "sandbox",
     cls=_WithFaults,
-    short_help="Run a provider on this machine to rehearse against.",
 )
 @click.option("--port", type=click.IntRange(0, 65535), default=8025, show_default=True)
 @fault

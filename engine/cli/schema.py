@@ -8,7 +8,7 @@ from engine.campaign import schema
 from engine.cli.exits import ExitCode
 
 
-@click.command("schema", short_help="Print the JSON Schema of the campaign file.")
+@click.command("schema")
 def command() -> ExitCode:
     """Print the JSON Schema of the campaign file; editors check and complete by it."""
     click.echo(json.dumps(schema(), indent=2))

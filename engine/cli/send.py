@@ -12,11 +12,27 @@ from engine.cli.exits import ExitCode
 from engine.cli.plan import show
 from engine.errors import CampaignError
 from engine.job import NewRun, Options
-from engine.run import InDoubt
+from engine.outcome import InDoubt
 from engine.sandbox import Faults
 
+#: `\b` keeps the lines of a paragraph as they are.
+HELP = """Send a campaign in batches, one outcome per row of its list.
 
-@click.command("send", short_help="Send a campaign, or continue its unfinished run.")
+\b
+  mailvolley send welcome.toml --sandbox      rehearse on this machine
+  mailvolley send welcome.toml                send; asks first
+  mailvolley send letter.toml --again --yes   next week's letter, by cron
+
+A campaign whose run is unfinished is continued. One that is finished is not sent again
+without --again; --new-run sends to those of its list whom it has not reached.
+
+Exit codes: 0 all accepted or left out for a reason, 1 some rejected or failed, 2
+refused before sending, 3 stopped, 4 some in doubt, 5 already running, 6 stopped by the
+account, 70 our own fault.
+"""
+
+
+@click.command("send", help=HELP)
 @options.campaign
 @click.option(
     "--runs-dir",
@@ -27,6 +43,17 @@ from engine.sandbox import Faults
 @click.option("--dry-run", is_flag=True, help="Plan only, like `mailvolley plan`.")
 @click.option("--sandbox", is_flag=True, help="Send to a provider of our own: no mail.")
 @click.option("--again", is_flag=True, help="Send a finished campaign once more.")
+@click.option(
+    "--new-run",
+    is_flag=True,
+    help="Plan anew, and leave out whom this sending has reached.",
+)
+@click.option(
+    "--max-exposure",
+    type=click.IntRange(min=1),
+    metavar="N",
+    help="At most N messages under way at once, so in doubt after a crash.",
+)
 @options.fault
 @options.sending
 def command(
@@ -39,6 +66,8 @@ def command(
     dry_run: bool,
     sandbox: bool,
     again: bool,
+    new_run: bool,
+    max_exposure: int | None,
     faults: tuple[str, ...],
     out: Path | None,
     base_url: str | None,
@@ -47,18 +76,13 @@ def command(
     drain: float,
     as_json: bool,
 ) -> ExitCode:
-    r"""Send a campaign in batches, one outcome per row of its list.
-
-    \b
-      mailvolley send campaigns/welcome.toml --sandbox      rehearse on this machine
-      mailvolley send campaigns/welcome.toml                send; asks first
-      mailvolley send campaigns/letter.toml --again --yes   next week's letter, by cron
-
-    A campaign whose run is unfinished is continued. One that is finished is not sent
-    again without --again. Exit codes: 0 all accepted or left out for a reason, 1 some
-    rejected or failed, 2 refused before sending, 3 stopped, 4 some in doubt, 5 already
-    running, 6 stopped by the account, 70 our own fault.
-    """
+    """Send a campaign; see HELP."""
+    if faults and not sandbox:
+        raise click.UsageError("--fault goes with --sandbox")
+    if dry_run and out is not None:
+        raise click.UsageError("--dry-run has no results to copy to --out")
+    if max_exposure is not None:
+        overrides = (*overrides, f"limits.max_exposure={max_exposure}")
     with exits.told(as_json=as_json):
         loaded = api.load(campaign, overrides=overrides, needs_list=recipients is None)
         if base_url is not None:
@@ -69,14 +93,14 @@ def command(
         job = NewRun(
             campaign=loaded,
             source=source,
+            out=out,
             runs_dir=runs_dir,
             again=again,
+            new_run=new_run,
             limit=limit,
             sandbox=sandbox,
         )
-        how = Options(
-            out=out, in_doubt=in_doubt, drain=drain, faults=parsed_faults(faults)
-        )
+        how = Options(in_doubt=in_doubt, drain=drain, faults=parsed_faults(faults))
         return sending.run(job, how, ask=not (yes or sandbox), as_json=as_json)
 
 
@@ -86,7 +110,12 @@ def parsed_faults(given: tuple[str, ...]) -> Faults:
     Raises:
         CampaignError: a fault that the sandbox does not know.
     """
-    pairs: dict[str, Any] = dict(fault.partition("=")[::2] for fault in given)
+    pairs: dict[str, Any] = {}
+    for fault in given:
+        name, equals, value = fault.partition("=")
+        if not equals:
+            raise CampaignError(f"--fault {fault}: write name=value")
+        pairs[name] = value
     try:
         return Faults.parse(pairs)
     except ValueError as error:

@@ -5,7 +5,6 @@ import signal
 import sys
 from contextlib import ExitStack
 from dataclasses import replace
-from functools import partial
 
 import click
 import trio
@@ -14,21 +13,16 @@ from engine.campaign import Campaign
 from engine.cli import exits, output
 from engine.cli.exits import ExitCode
 from engine.errors import CampaignError, EngineError
-from engine.job import NewRun, OldRun, Options, perform
+from engine.job import Job, NewRun, Options, perform
 from engine.planning import Plan
 from engine.report import Report
 from engine.run import Run
 
 
-def run(
-    job: NewRun | OldRun, options: Options, *, ask: bool, as_json: bool
-) -> ExitCode:
+def run(job: Job, options: Options, *, ask: bool, as_json: bool) -> ExitCode:
     """Do a job as a command does. Returns the exit code, after telling how it ended."""
     session = _Session(job, options, ask=ask, quiet=as_json)
     report = trio.run(session.run)
-    if report is None:
-        click.echo("stopped before anything was sent", err=True)
-        return ExitCode.STOPPED
     code = exits.of_report(report)
     output.show_report(report, next_steps=session.next_steps(report, code))
     if as_json:
@@ -39,48 +33,42 @@ def run(
 class _Session:
     """One job with somebody at the terminal: questions, signals, a progress bar."""
 
-    def __init__(
-        self, job: NewRun | OldRun, options: Options, *, ask: bool, quiet: bool
-    ) -> None:
+    def __init__(self, job: Job, options: Options, *, ask: bool, quiet: bool) -> None:
         self._job = job
         self._ask = ask
         self._quiet = quiet
         self._bar = ExitStack()
         self._plan: Plan | None = None
-        self._run: Run | None = None
+        self._nursery: trio.Nursery | None = None
         self._options = replace(options, on_plan=self._on_plan, on_start=self._on_start)
 
-    async def run(self) -> Report | None:
-        """Do the job; the first SIGINT or SIGTERM drains it, the second cuts it."""
+    async def run(self) -> Report:
+        """Do the job; the first SIGINT or SIGTERM drains it, the second cuts it.
+
+        Until it has started, an interrupt ends the command as it ends any other.
+        """
         report = None
-        refused: EngineError | click.Abort | None = None
+        refused: EngineError | click.Abort | KeyboardInterrupt | None = None
         async with trio.open_nursery() as nursery:
-            await nursery.start(partial(self._watch_signals, nursery.cancel_scope))
+            self._nursery = nursery
             try:
                 with self._bar:
                     report = await perform(self._job, self._options)
-            except (EngineError, click.Abort) as error:
+            except (EngineError, click.Abort, KeyboardInterrupt) as error:
                 refused = error  # told by itself, not as a group of one
             nursery.cancel_scope.cancel()
-        if refused is not None:
-            raise refused
+        if report is None:
+            raise refused or click.Abort
         return report
 
-    async def _watch_signals(
-        self,
-        scope: trio.CancelScope,
-        *,
-        task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
-    ) -> None:
+    async def _watch_signals(self, run: Run) -> None:
         with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
-            task_status.started()
             async for _ in signals:
-                if self._run is None:
-                    scope.cancel()
-                elif self._run.stop.requested:
-                    self._run.cut()
+                if run.stop.requested:
+                    run.cut()
                 else:
-                    self._run.stop.request()
+                    run.stop.request()
+                    self._bar.close()
                     output.line("stopping", "what is under way may finish; again: cut")
 
     def _on_plan(self, plan: Plan, begun: bool) -> None:  # noqa: FBT001 - a callback
@@ -92,32 +80,34 @@ class _Session:
             _confirm(plan)
 
     def _on_start(self, run: Run) -> None:
-        self._run = run
-        if self._plan is not None and not self._quiet:
+        if self._nursery is None or self._plan is None:
+            raise RuntimeError("a run starts after its plan, and inside the session")
+        self._nursery.start_soon(self._watch_signals, run)
+        if not self._quiet:
             bar = output.progress(self._plan.manifest.mailable)
-            self._options.on_progress = self._bar.enter_context(bar)
+            run.on_progress = self._bar.enter_context(bar)
 
     def next_steps(self, report: Report, code: ExitCode) -> list[str]:
         """Say what to type next."""
         run = output.shown(report.directory)
-        look = output.command("status", run)
+        look = f"{output.command('status', run)}   # who, and why"
+        if isinstance(self._job, NewRun) and self._job.sandbox:
+            for_real = [_for_real(self._job.campaign)]
+            return for_real if code is ExitCode.DONE else [look, *for_real]
+        resume = output.command("resume", run)
         again = output.command("resume", run, "--in-doubt", "resend")
+        retry = output.command("retry", run)
         steps = {
             ExitCode.DONE: [],
-            ExitCode.SOME_FAILED: [f"{look}   # who, and why"],
-            ExitCode.STOPPED: [output.command("resume", run)],
-            ExitCode.ACCOUNT: [
-                f"mend the account, then: {output.command('resume', run)}"
-            ],
+            ExitCode.SOME_FAILED: [look, f"{retry}   # once more, for those alone"],
+            ExitCode.STOPPED: [resume],
+            ExitCode.ACCOUNT: [resume],
             ExitCode.SOME_IN_DOUBT: [
-                f"{look}   # who, and why",
+                look,
                 f"{again}   # send to them again: some may get it twice",
             ],
         }[code]
-        if self._job.sandbox and isinstance(self._job, NewRun):
-            campaign = self._job.campaign
-            steps.append(_for_real(campaign))
-        return steps
+        return [report.hint, *steps] if report.hint else steps
 
 
 def _for_real(campaign: Campaign) -> str:
@@ -128,8 +118,8 @@ def _for_real(campaign: Campaign) -> str:
 
 
 def _confirm(plan: Plan) -> None:
-    address = plan.campaign.provider.base_url or plan.provider.default_base_url
-    question = f"send up to {plan.manifest.mailable:,} messages through {address}"
+    messages = output.count(plan.manifest.mailable, "message")
+    question = f"send up to {messages} through {plan.manifest.base_url}"
     if not sys.stdin.isatty():
         raise CampaignError(
             f"this would {question}, and nobody is here to say yes",

@@ -1,6 +1,8 @@
 """`mailvolley status`: what became of a run, or of all runs of a campaign."""
 
 import json
+from collections import Counter
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -10,19 +12,18 @@ import polars as pl
 from engine import rundir
 from engine.cli import exits, options, output
 from engine.cli.exits import ExitCode
-from engine.errors import RunError, RunLocked
-from engine.job import finished_at
+from engine.errors import JournalError, RunError, RunLocked
+from engine.journal import Journal
 from engine.manifest import Manifest
-from engine.outcome import Status
+from engine.outcome import TROUBLE, Status
+from engine.record import BatchState
 from engine.rundir import RunDirectory
 
 #: Rows shown per status and reason.
 EXAMPLES = 3
-#: What a person looks for in a run that has ended.
-TROUBLE = (Status.REJECTED, Status.FAILED, Status.RENDER_FAILED, Status.IN_DOUBT)
 
 
-@click.command("status", short_help="Show what became of a run.")
+@click.command("status")
 @click.argument("run", type=options.FOLDER, default=Path("runs"), metavar="[RUN]")
 @options.as_json
 def command(*, run: Path, as_json: bool) -> ExitCode:
@@ -32,82 +33,110 @@ def command(*, run: Path, as_json: bool) -> ExitCode:
     """
     with exits.told(as_json=as_json):
         directory = RunDirectory(run)
-        facts = [_facts(each) for each in _runs(run)]
+        runs = [_facts(each) for each in _runs(run)]
         if as_json:
-            click.echo(json.dumps(facts[0] if directory.exists() else facts))
+            told = runs[0] if directory.exists() else {"runs": runs}
+            click.echo(json.dumps(told))
         elif directory.exists():
-            _show(directory, facts[0])
+            _show(directory, runs[0])
         else:
-            for fact in facts:
-                _list(fact)
+            for facts in runs:
+                _list(facts)
         return ExitCode.DONE
 
 
 def _runs(path: Path) -> list[RunDirectory]:
-    """Return the run at a path, or all runs below it."""
+    """Return the run at a path, or all runs below it, the oldest first."""
     if RunDirectory(path).exists():
         return [RunDirectory(path)]
-    found = [path.parent for path in sorted(path.glob("**/manifest.json"))]
+    folders = {file.parent.parent for file in path.glob("**/manifest.json")}
+    found = [run for folder in sorted(folders) for run in rundir.find(folder)[::-1]]
     if not found:
         raise RunError(
             f"{path}: there is no run here",
             hint="name a run's directory, as `mailvolley send` printed it",
         )
-    return [RunDirectory(path) for path in found]
+    return found
 
 
 def _facts(directory: RunDirectory) -> dict[str, Any]:
-    """Gather what is known of a run."""
-    manifest = Manifest.read(directory)
-    facts: dict[str, Any] = {
+    """Gather what is known of a run, whatever state it is in."""
+    facts: dict[str, Any] = {"run": directory.run, "directory": str(directory.path)}
+    try:
+        manifest = Manifest.read(directory)
+    except RunError as error:
+        return {**facts, "status": "unreadable", "error": str(error)}
+    facts |= {
         "campaign": manifest.campaign,
-        "run": manifest.run,
-        "directory": str(directory.path),
         "created_at": manifest.created_at,
         "rows": manifest.rows,
+        "mailable": manifest.mailable,
+        "rehearsal": manifest.rehearsal,
     }
     try:
         with rundir.owned(directory.path.parent):
-            state = "finished" if finished_at(directory) else "unfinished"
+            facts |= _settled(directory, manifest)
     except RunLocked:
-        # Another run of the campaign may be the one; this one's progress tells.
-        state = "campaign in use"
+        # Perhaps by another run of the campaign: the progress tells of this one.
+        facts["status"] = "in use"
         if directory.progress.exists():
             facts["progress"] = json.loads(directory.progress.read_bytes())
-    facts["status"] = state
+    except JournalError as error:
+        facts |= {"status": "unreadable", "error": str(error)}
+    return facts
+
+
+def _settled(directory: RunDirectory, manifest: Manifest) -> dict[str, Any]:
+    """Tell what became of a run that nobody is sending."""
+    if not directory.journal.exists():
+        return {"status": "unfinished", "counts": _with_plan({}, manifest)}
+    with Journal.open(directory.journal) as journal:
+        finished = journal.fact("finished_at")
+        counts = Counter({s.value: n for s, n in journal.counts().items()})
+        for batch in journal.batches():
+            if batch.state in (BatchState.INTENT, BatchState.IN_DOUBT):
+                counts[Status.IN_DOUBT.value] += len(batch.rows)
+    facts = {
+        "status": "finished" if finished else "unfinished",
+        "finished_at": finished,
+        "counts": _with_plan(counts, manifest),
+    }
     if directory.results.exists():
-        facts["counts"] = _counts(directory)
         facts["results"] = str(directory.results)
     return facts
 
 
-def _counts(directory: RunDirectory) -> dict[str, int]:
-    rows = pl.scan_parquet(directory.results).group_by("status").len().collect()
-    counted = dict(rows.iter_rows())
-    return {status.value: counted.get(status, 0) for status in Status}
+def _with_plan(counts: Mapping[str, int], manifest: Manifest) -> dict[str, int]:
+    """Add the rows that were left out by the plan, and those that still wait."""
+    settled = sum(counts.values())
+    planned = {k: n for k, n in manifest.planned.items() if k != "mailable"}
+    told = {s.value: counts.get(s, 0) + planned.get(s, 0) for s in Status}
+    return {**told, Status.PENDING.value: manifest.mailable - settled}
 
 
 def _list(facts: dict[str, Any]) -> None:
     counts = facts.get("counts", {})
     told = ", ".join(f"{rows:,} {status}" for status, rows in counts.items() if rows)
+    if progress := facts.get("progress"):
+        told = f"{progress['settled']:,} of {progress['mailable']:,} settled"
     run = output.shown(Path(facts["directory"]))
-    output.line(facts["status"], f"{run}   {told or 'nothing settled'}")
+    output.line(facts["status"], f"{run}   {facts.get('error', told)}")
 
 
 def _show(directory: RunDirectory, facts: dict[str, Any]) -> None:
-    output.line("campaign", facts["campaign"])
-    output.line("run", f"{facts['run']}, {facts['status']}")
+    output.line("run", f"{output.shown(directory.path)}, {facts['status']}")
+    if error := facts.get("error"):
+        output.line("error", error, colour="red")
     if progress := facts.get("progress"):
         output.line(
             "progress", f"{progress['settled']:,} of {progress['mailable']:,} settled"
         )
-    if "counts" not in facts:
-        output.line("results", "none yet")
-    else:
-        output.show_counts(facts["counts"])
+    if counts := facts.get("counts"):
+        output.show_counts(counts)
+    if "results" in facts:
         _show_trouble(directory)
         output.line("results", output.shown(directory.results))
-    if facts["status"] == "unfinished":
+    if facts["status"] == "unfinished" and not facts["rehearsal"]:
         run = output.shown(directory.path)
         output.line("next", output.command("resume", run))
 
@@ -136,4 +165,4 @@ def _show_trouble(directory: RunDirectory) -> None:
         if rows > len(places):
             output.line("", "…")
     if reasons.height:
-        click.echo(err=True)
+        output.say()

@@ -1,0 +1,68 @@
+"""`mailvolley retry`: another try for the rows of a run that were refused or failed."""
+
+from pathlib import Path
+
+import click
+
+from engine.cli import exits, options, sending
+from engine.cli.exits import ExitCode
+from engine.job import Options, Retry
+from engine.outcome import InDoubt, Status
+from engine.rundir import RunDirectory
+
+#: What may be tried again: surely not accepted.
+STATUSES = (Status.FAILED, Status.REJECTED, Status.RENDER_FAILED)
+
+
+class _Statuses(click.ParamType[tuple[Status, ...]]):
+    """Statuses, with commas between them."""
+
+    name = "statuses"
+
+    def convert(
+        self,
+        value: str | tuple[Status, ...],
+        param: click.Parameter | None,
+        ctx: click.Context | None,
+    ) -> tuple[Status, ...]:
+        """Read `failed,rejected`."""
+        if isinstance(value, tuple):
+            return value
+        known = {status.value: status for status in STATUSES}
+        words = [word.strip() for word in value.split(",")]
+        if wrong := [word for word in words if word not in known]:
+            self.fail(f"{wrong[0]!r}: write some of {', '.join(known)}", param, ctx)
+        return tuple(known[word] for word in words)
+
+
+@click.command("retry")
+@click.argument("run", type=options.FOLDER, metavar="RUN")
+@click.option(
+    "--status",
+    "statuses",
+    type=_Statuses(),
+    default=STATUSES,
+    metavar="STATUS,…",
+    help="Which rows: failed, rejected, render_failed; all three by default.",
+)
+@options.sending
+def command(
+    *,
+    run: Path,
+    statuses: tuple[Status, ...],
+    out: Path | None,
+    base_url: str | None,
+    yes: bool,
+    in_doubt: InDoubt,
+    drain: float,
+    as_json: bool,
+) -> ExitCode:
+    """Try again for the rows of a finished run that were refused or failed.
+
+    A new run for exactly those rows, with the templates as they are now. Whoever has
+    been accepted since is left out.
+    """
+    with exits.told(as_json=as_json):
+        job = Retry(RunDirectory(run), statuses, out, base_url)
+        how = Options(in_doubt=in_doubt, drain=drain)
+        return sending.run(job, how, ask=not yes, as_json=as_json)
