@@ -5,7 +5,7 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3)
 BIN := .venv/bin
 READY := .venv/.ready
 
-.PHONY: demo test lint bench clean lock
+.PHONY: demo test long lint bench clean lock
 
 demo: $(READY)  ## send the sample campaign to a provider on this machine
 	@# 1 is its good end: the sample list has addresses that the sandbox refuses.
@@ -13,6 +13,10 @@ demo: $(READY)  ## send the sample campaign to a provider on this machine
 
 test: $(READY)  ## every test but the long ones
 	$(BIN)/pytest -q -n 2
+
+long: $(READY)  ## the long tests: minutes to an hour
+	$(BIN)/pytest -q -m long
+	PYTHONPATH=tests $(BIN)/python -m simulation --seeds 0-100000
 
 lint: $(READY)  ## style and types
 	$(BIN)/ruff format --check .

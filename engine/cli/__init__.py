@@ -75,6 +75,7 @@ def main(arguments: list[str] | None = None) -> NoReturn:
         else:
             error.show()
     except (click.Abort, KeyboardInterrupt):
+        output.say()
         output.line("stopped", "nothing was sent")
         code = ExitCode.REFUSED
     except Exception:  # noqa: BLE001 - whatever else ends a command is our own fault
