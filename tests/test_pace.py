@@ -572,6 +572,255 @@ async def test_statistics_tell_rate_waits_from_pauses(
     assert (statistics.messages, statistics.requests) == (800, 8)
 
 
+# --- after a storm ------------------------------------------------------------------
+
+
+@dataclass
+class Storm:
+    """Requests of one message that depart as the pace allows, and how it goes on.
+
+    Attributes:
+        full: requests/s above which the provider says 429, in any of its seconds.
+        departures: all of them.
+        factors: the pace's factor at each departure.
+    """
+
+    pace: Pace
+    full: float = math.inf
+    retry_after: float = 1.0
+    departures: Departures = field(default_factory=list)
+    factors: list[float] = field(default_factory=list)
+
+    async def run(self, seconds: float, *, workers: int = 64) -> None:
+        """Send for that long."""
+        with trio.move_on_after(seconds):
+            async with trio.open_nursery() as nursery:
+                for _ in range(workers):
+                    nursery.start_soon(self._work)
+
+    async def _work(self) -> None:
+        while True:
+            async with self.pace.turn(1) as turn:
+                await turn.depart()
+                self.departures.append((trio.current_time(), 1))
+                self.factors.append(self.pace.statistics().factor)
+                throttled = self._too_many()
+                await trio.sleep(0.1)
+                if throttled:
+                    turn.throttled(self.retry_after)
+
+    def _too_many(self) -> bool:
+        if len(self.departures) <= self.full:
+            return False
+        earlier, _ = self.departures[-1 - math.floor(self.full)]
+        return trio.current_time() - earlier < 1
+
+    def rate(self, since: float) -> float:
+        """Count the departures per second from then on."""
+        after = [at for at, _ in self.departures if at >= since]
+        return len(after) / (trio.current_time() - since)
+
+
+def requests_pace(limit: float | None) -> Pace:
+    """Build a pace that a limit of requests holds up, if there is one."""
+    return Pace(messages_per_second=None, requests_per_second=limit, batch_size=10)
+
+
+async def storm_of(pace: Pace, throttled: int) -> None:
+    """Let that many requests be in flight together and all get a 429."""
+    await open_gate(pace)
+
+    async def work() -> None:
+        async with pace.turn(1) as turn:
+            await turn.depart()
+            await trio.sleep(2)
+            turn.throttled(1.0)
+
+    async with trio.open_nursery() as nursery:
+        for _ in range(throttled):
+            nursery.start_soon(work)
+
+
+@pytest.mark.parametrize("throttled", [1, 64])
+async def test_storm_cuts_the_rate_once(
+    autojump_clock: MockClock, throttled: int
+) -> None:
+    """64 429s to requests in flight together cut to 0.7, as one does; it then holds."""
+    pace = requests_pace(100)
+    await storm_of(pace, throttled)
+    statistics = pace.statistics()
+    assert (statistics.throttles, statistics.factor) == (1, 0.7)
+    await trio.sleep(5)
+    storm = Storm(pace)
+    await storm.run(2)
+    assert 71 <= most_in_any_window(storm.departures, 1) <= 76
+
+
+async def test_limits_of_messages_are_cut_as_those_of_requests(
+    autojump_clock: MockClock,
+) -> None:
+    """A batch as large as the limit departs every 1/0.7 s after a storm, not never."""
+    pace = Pace(messages_per_second=100, requests_per_second=None, batch_size=100)
+    await storm_of(pace, 1)
+    departures = await use(pace, 100, requests=4, workers=2, intent=0)
+    gaps = [later - at for (at, _), (later, _) in itertools.pairwise(departures)]
+    assert pytest.approx([1.01 / 0.7, 1.01 / 0.73, 1.01 / 0.76], abs=0.001) == gaps
+
+
+@pytest.mark.slow
+async def test_rate_rises_to_the_limit_again_and_no_further(
+    autojump_clock: MockClock,
+) -> None:
+    """In use, the factor grows by 0.03 a second, from 0.7 to 1.0 in about ten."""
+    storm = Storm(requests_pace(100))
+    await storm_of(storm.pace, 64)
+    began = trio.current_time()
+    await storm.run(30)
+    steps = sorted(set(storm.factors))
+    assert pytest.approx([0.7 + 0.03 * step for step in range(11)]) == steps
+    assert storm.factors == sorted(storm.factors)
+    whole = storm.departures[storm.factors.index(1.0)][0]
+    assert 10 <= whole - began <= 13
+    assert storm.rate(trio.current_time() - 10) >= 98
+
+
+async def test_rate_that_nobody_uses_does_not_rise(autojump_clock: MockClock) -> None:
+    """A second in which less than half of the rate departs tells nothing about it."""
+    pace = requests_pace(100)
+    await storm_of(pace, 64)
+    for _ in range(300):
+        await open_gate(pace)
+        await trio.sleep(0.1)
+    assert pace.statistics().factor == 0.7
+
+
+async def test_probe_that_is_throttled_cuts_nothing(autojump_clock: MockClock) -> None:
+    """A request that was alone was not too fast: five 429s to probes after one cut."""
+    pace = requests_pace(100)
+    await storm_of(pace, 64)
+    for _ in range(5):
+        async with pace.turn(1) as turn:
+            await turn.depart()
+            turn.throttled(20.0)
+    statistics = pace.statistics()
+    assert (statistics.throttles, statistics.factor) == (6, 0.7)
+
+
+@pytest.mark.parametrize("limit", [100, None])
+async def test_pause_for_another_reason_cuts_nothing(
+    autojump_clock: MockClock, limit: float | None
+) -> None:
+    """The Retry-After of a 503 shuts the gate and leaves the rate."""
+    storm = Storm(requests_pace(limit))
+    await storm.run(3)
+    storm.pace.pause(5.0)
+    assert storm.pace.statistics().factor == 1.0
+    resumed = trio.current_time() + 6
+    await storm.run(9)
+    assert 99 <= most_in_any_window(storm.departures, 1)
+    assert storm.rate(resumed) >= 98
+
+
+@pytest.mark.slow
+async def test_rate_settles_below_what_the_provider_takes(
+    autojump_clock: MockClock,
+) -> None:
+    """With a limit that is twice too high, one storm in six seconds is what remains."""
+    storm = Storm(requests_pace(100), full=50)
+    await storm.run(60)
+    settled, before = trio.current_time(), storm.pace.statistics().throttles
+    await storm.run(60)
+    assert storm.pace.statistics().throttles - before <= 10
+    assert storm.rate(settled) >= 30
+    assert min(storm.factors) >= 0.3
+
+
+async def test_storms_never_cut_below_a_tenth(autojump_clock: MockClock) -> None:
+    """However often it is too fast, a tenth of the limits stays."""
+    pace = requests_pace(100)
+    for _ in range(20):
+        await storm_of(pace, 2)
+    assert pace.statistics().factor == 0.1
+
+
+@pytest.mark.slow
+@settings(deadline=None, max_examples=25)
+@given(
+    st.floats(0.5, 200),
+    st.sampled_from([None, 1, 30]),
+    st.floats(0.2, 400),
+    st.sampled_from([0.05, 0.5, 2.0]),
+)
+def test_no_storm_makes_the_rate_exceed_the_limit(
+    limit: float, burst: int | None, full: float, retry_after: float
+) -> None:
+    """Cut, rising or back at the top, every window keeps what the user was promised."""
+
+    async def main() -> None:
+        pace = Pace(
+            messages_per_second=limit,
+            requests_per_second=None,
+            burst=burst,
+            batch_size=1,
+        )
+        storm = Storm(pace, full=full, retry_after=retry_after)
+        await storm.run(20, workers=8)
+        departures = storm.departures
+        assert max(storm.factors) <= 1.0
+        if burst is None:
+            assert most_in_any_window(departures, max(1, 1 / limit)) <= max(1, limit)
+            return
+        bucket = 0.0
+        for (earlier, _), (at, amount) in itertools.pairwise([(0.0, 1), *departures]):
+            bucket = max(0.0, bucket - (at - earlier) * limit) + amount
+            assert bucket <= burst + 1e-6
+
+    in_virtual_time(main)
+
+
+async def test_without_a_limit_a_storm_makes_one_of_what_departed(
+    autojump_clock: MockClock,
+) -> None:
+    """Of 160 requests/s there are 112 after the storm."""
+    storm = Storm(requests_pace(None), full=159)
+    await storm.run(2, workers=16)
+    assert storm.pace.statistics().factor == 0.7
+    await open_gate(storm.pace)
+    began = trio.current_time()
+    await storm.run(1, workers=16)
+    assert pytest.approx(112, abs=8) == storm.rate(began)
+
+
+@pytest.mark.slow
+async def test_limit_that_a_storm_made_is_lifted_once_it_binds_nobody(
+    autojump_clock: MockClock,
+) -> None:
+    """A provider that throttled once is used in full again, and nothing remains."""
+    storm = Storm(requests_pace(None))
+    await storm.run(3, workers=8)
+    await storm_of(storm.pace, 8)
+    await storm.run(30, workers=8)
+    assert storm.rate(trio.current_time() - 5) >= 79
+    assert storm.pace.statistics().factor > 1.0
+    await storm.run(60, workers=8)
+    assert storm.pace.statistics().factor == 1.0
+    await storm.run(3, workers=32)
+    assert storm.rate(trio.current_time() - 2) >= 310
+
+
+@pytest.mark.slow
+async def test_without_a_limit_the_rate_settles_at_what_the_provider_takes(
+    autojump_clock: MockClock,
+) -> None:
+    """Where 640 could leave and 100 are taken, storms get rare and 70 or more leave."""
+    storm = Storm(requests_pace(None), full=100)
+    await storm.run(30)
+    settled, before = trio.current_time(), storm.pace.statistics().throttles
+    await storm.run(50)
+    assert storm.pace.statistics().throttles - before <= 8
+    assert storm.rate(settled) >= 60
+
+
 # --- misuse -------------------------------------------------------------------------
 
 

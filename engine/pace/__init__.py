@@ -21,9 +21,13 @@ departures of the last window gives strictness. With `burst` the bucket is the p
 
 The *gate* is shut at the start and by every 429. Once its pause is over one turn leaves
 alone, the probe; its answer opens the gate for all. A wrong password or a storm of 429s
-costs one request, not one for each worker.
+costs one request, not one for each worker. A storm also multiplies the limits by 0.7;
+they rise again by a little in every clean second in which they are used.
 
-`rate` knows the records, `line` the queues and the gate; `pace` is what others call.
+    rate.py       one limit: what has departed, and when the next may
+    allowance.py  all limits, and how much of them is in use after a storm
+    line.py       the queues and the gate
+    pace.py       what others call
 """
 
 from engine.pace.line import Turn

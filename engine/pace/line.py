@@ -12,7 +12,8 @@ from typing import Self
 
 import trio
 
-from engine.pace.rate import DUST, Rate, same_run
+from engine.pace.allowance import Allowance
+from engine.pace.rate import DUST, same_run
 
 #: Seconds by which a turn may pass the entry early, at most. It passes as early as
 #: the intent lately took to write, else every window would lose that time.
@@ -69,7 +70,8 @@ class Turn(AbstractAsyncContextManager["Turn"]):
         """Pause everybody, for the provider said 429 to this turn.
 
         429s to requests that were in flight together extend one pause and count as one
-        storm.
+        storm. A storm slows the run down; a probe's 429 says no more than that the
+        pause was too short.
 
         Args:
             seconds: from now; a longer pause that is under way stays.
@@ -132,25 +134,28 @@ class Gate:
         # A probe in flight was sent before this pause and says nothing about its end.
         self._probe = None
 
-    def storm(self, seen: int) -> None:
-        """Count a 429 to a request that departed after `seen` storms."""
-        if seen == self.storms:
-            self.storms += 1
-            self.storms_in_a_row += 1
+    def storm(self, turn: Turn, seen: int) -> bool:
+        """Count a 429 to a turn that departed after `seen` storms.
+
+        Returns:
+            Whether it is the first to tell that we are too fast.
+        """
+        if seen != self.storms:
+            return False
+        self.storms += 1
+        self.storms_in_a_row += 1
+        return turn is not self._probe
 
 
 class Line:
-    """Both queues, the gate between them and the rates: where turns wait."""
+    """Both queues, the gate between them and the limits: where turns wait."""
 
-    def __init__(
-        self, messages: Rate | None, requests: Rate | None, *, start_empty: bool
-    ) -> None:
+    def __init__(self, allowance: Allowance, *, start_empty: bool) -> None:
         self.gate = Gate()
+        self.allowance = allowance
         self.waited = 0.0
         self.departed_messages = 0
         self.departed_requests = 0
-        self._messages = messages
-        self._requests = requests
         self._start_empty = start_empty
         self._run: trio.lowlevel.TrioToken | None = None
         self._entry = trio.StrictFIFOLock()
@@ -167,10 +172,7 @@ class Line:
         """Bind to this `trio.run`, whose clock alone the times here belong to."""
         if self._run is None and self._start_empty:
             self._run = same_run(None)
-            for rate in (self._messages, self._requests):
-                if rate is not None:
-                    rate.fill()
-                    self.gate.hold(rate.seconds)
+            self.gate.hold(self.allowance.fill())
         self._run = same_run(self._run)
 
     async def admit(self, turn: Turn) -> None:
@@ -187,10 +189,7 @@ class Line:
         took = trio.current_time() - self._pending[turn]
         self._lead += (min(took, _MOST_LEAD) - self._lead) / 8
         await self._pass(self._exit, turn.messages, ahead=False)
-        if self._messages is not None:
-            await self._messages.depart(turn.messages)
-        if self._requests is not None:
-            await self._requests.depart(1)
+        await self.allowance.depart(turn.messages)
         self._leave_pending(turn)
         self._in_flight[turn] = self.gate.storms
         self.gate.depart(turn)
@@ -213,7 +212,8 @@ class Line:
         if by is not None:
             if by not in self._in_flight:
                 raise RuntimeError("throttled() is for a turn that departed, until end")
-            self.gate.storm(self._in_flight[by])
+            if self.gate.storm(by, self._in_flight[by]):
+                self.allowance.storm()
         self.begin()
         self.gate.shut(seconds)
         self._news.unpark_all()
@@ -253,22 +253,15 @@ class Line:
         return self.gate.seconds_until(crowded=ahead and bool(self._pending))
 
     def _full(self, messages: int, *, ahead: bool) -> float:
-        """Say how long the rates hold this turn.
+        """Say how long the limits hold this turn.
 
         At the entry those that have passed it count as departing now. At the exit
         nobody is before this turn, and there is no lead: that look keeps the promise.
         """
-        lead = self._lead if ahead else 0.0
-        wait = 0.0
-        if self._messages is not None:
-            pending = self._pending_messages if ahead else 0
-            wait = self._messages.seconds_until(messages, pending=pending, lead=lead)
-        if self._requests is not None:
-            pending = len(self._pending) if ahead else 0
-            wait = max(
-                wait, self._requests.seconds_until(1, pending=pending, lead=lead)
-            )
-        return wait
+        if not ahead:
+            return self.allowance.seconds_until(messages)
+        pending = (self._pending_messages, len(self._pending))
+        return self.allowance.seconds_until(messages, pending=pending, lead=self._lead)
 
     def _leave_pending(self, turn: Turn) -> None:
         del self._pending[turn]

@@ -4,8 +4,8 @@ import math
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 
+from engine.pace.allowance import Allowance
 from engine.pace.line import Line, Turn
-from engine.pace.rate import Rate
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,6 +20,9 @@ class PaceStatistics:
         throttles: storms of 429s; many at once are one.
         messages: departed.
         requests: departed.
+        factor: what the limits are multiplied with at present: 1.0 in fair weather,
+            less after a storm. Without limits of the user's it is of the rate at
+            which the last storm came, and may exceed 1.0 until that is lifted.
     """
 
     waited_for_rate: float
@@ -27,6 +30,7 @@ class PaceStatistics:
     throttles: int
     messages: int
     requests: int
+    factor: float
 
 
 class Pace:
@@ -37,6 +41,8 @@ class Pace:
             await turn.depart()
             ...                     # send, read the answer
             turn.throttled(2.0)     # if it was a 429
+
+    A storm of 429s also slows it down for a while; see `engine.pace.allowance`.
 
     Args:
         messages_per_second: messages/s of the account, or None for no limit.
@@ -61,18 +67,21 @@ class Pace:
         start_empty: bool = False,
     ) -> None:
         _check_limit("batch_size", batch_size)
-        messages = requests = None
         if messages_per_second is not None:
             _check_limit("messages_per_second", messages_per_second)
             most = max(1, math.floor(messages_per_second)) if burst is None else burst
             if batch_size > most:
                 raise ValueError(f"batch_size = {batch_size}: must be at most {most}")
-            messages = Rate(messages_per_second, largest=batch_size, burst=burst)
         if requests_per_second is not None:
             _check_limit("requests_per_second", requests_per_second)
-            requests = Rate(requests_per_second, largest=1)
         self._batch_size = batch_size
-        self._line = Line(messages, requests, start_empty=start_empty)
+        allowance = Allowance(
+            messages_per_second=messages_per_second,
+            requests_per_second=requests_per_second,
+            burst=burst,
+            batch_size=batch_size,
+        )
+        self._line = Line(allowance, start_empty=start_empty)
 
     @property
     def storms_in_a_row(self) -> int:
@@ -123,6 +132,7 @@ class Pace:
             throttles=line.gate.storms,
             messages=line.departed_messages,
             requests=line.departed_requests,
+            factor=line.allowance.factor,
         )
 
 

@@ -19,18 +19,32 @@ _MARGIN = 1.01
 #: Seconds' worth of the rate that the spacing bucket holds beyond one batch. With
 #: exactly one batch, whatever a sleep overruns is lost for good (asked for 50 000/s,
 #: 48 400 came); the log keeps the promise, so the slack costs nothing but evenness.
-_SLACK = 0.05
+SLACK = 0.05
 
 #: Added to computed waits, seconds.
 DUST = 1e-6
 
 
-class _TrioClock:
-    """What aiolimiter asks of an event loop when there is room: the time."""
+class Clock:
+    """Trio's time, or a slower one, in which limits let less depart.
 
-    @staticmethod
-    def time() -> float:
-        return trio.current_time()
+    Attributes:
+        speed: seconds of this clock in one of trio's; 1.0 at first.
+    """
+
+    def __init__(self) -> None:
+        self.speed = 1.0
+        self._own = self._trio = 0.0
+
+    def time(self) -> float:
+        """Return the time. It is what aiolimiter asks of an event loop."""
+        return self._own + (trio.current_time() - self._trio) * self.speed
+
+    def run_at(self, speed: float) -> None:
+        """Run at another speed from now on."""
+        if speed != self.speed:
+            self._own, self._trio = self.time(), trio.current_time()
+            self.speed = speed
 
 
 class TrioLimiter(AsyncLimiter):
@@ -40,19 +54,23 @@ class TrioLimiter(AsyncLimiter):
     Kept are its bucket and its arithmetic. Replaced are the clock, through the private
     property `_loop`, and the queue; the private `_level` tells how long to wait.
 
-    In any window of W seconds at most `max_rate * (1 + W / time_period)` passes.
+    In any window of W seconds of its clock at most `max_rate * (1 + W / time_period)`
+    passes.
     """
 
-    __slots__ = ("_queue", "_run")
+    __slots__ = ("_clock", "_queue", "_run")
 
-    def __init__(self, max_rate: float, time_period: float = 60) -> None:
+    def __init__(
+        self, max_rate: float, time_period: float = 60, clock: Clock | None = None
+    ) -> None:
         super().__init__(max_rate, time_period)
+        self._clock = clock or Clock()
         self._queue = trio.StrictFIFOLock()
         self._run: trio.lowlevel.TrioToken | None = None
 
     @property
     def _loop(self) -> Any:
-        return _TrioClock
+        return self._clock
 
     async def acquire(self, amount: float = 1) -> None:
         """Wait for room in the bucket and fill it; with room there is no checkpoint.
@@ -84,10 +102,10 @@ class TrioLimiter(AsyncLimiter):
             lead: seconds from now at which the room is needed.
 
         Returns:
-            Seconds; infinite if `pending` has to be acquired first, however long
-            that takes.
+            Seconds, not of our clock but of trio's; infinite if `pending` has to be
+            acquired first, however long that takes.
         """
-        rate = self.max_rate / self.time_period
+        rate = self.max_rate / self.time_period * self._clock.speed
         needed = amount + pending - lead * rate
         if needed > self.max_rate:
             return math.inf
@@ -104,7 +122,8 @@ class TrioLimiter(AsyncLimiter):
 class _Window:
     """The departures of the last window: never more than the quota in any of them."""
 
-    def __init__(self, limit: float) -> None:
+    def __init__(self, limit: float, clock: Clock) -> None:
+        self._clock = clock
         self.quota = max(1, math.floor(limit))
         self._seconds = max(1.0, 1.0 / limit) * _MARGIN
         self._departures: deque[tuple[float, int]] = deque()
@@ -112,7 +131,7 @@ class _Window:
 
     def seconds_until(self, amount: int, *, pending: int = 0, lead: float = 0) -> float:
         """Say how long `amount` must wait; as `TrioLimiter.seconds_until`."""
-        now = trio.current_time()
+        now = self._clock.time()
         log = self._departures
         while log and log[0][0] + self._seconds <= now:
             self._total -= log.popleft()[1]
@@ -127,22 +146,30 @@ class _Window:
             short -= departed
             if short <= 0:
                 break
-        wait = room_at - lead - now
+        wait = (room_at - now) / self._clock.speed - lead
         return wait + DUST if wait > 0 else 0.0
 
     def add(self, amount: int) -> None:
         """Put a departure on record."""
-        self._departures.append((trio.current_time(), amount))
+        self._departures.append((self._clock.time(), amount))
         self._total += amount
 
 
 class Rate:
-    """One limit, of messages or of requests."""
+    """One limit, of messages or of requests, as far as its clock is trio's.
 
-    def __init__(self, limit: float, *, largest: int, burst: int | None = None) -> None:
-        self._window = _Window(limit) if burst is None else None
-        capacity = burst if burst is not None else largest + limit * _SLACK
-        self._bucket = TrioLimiter(capacity, capacity / limit)
+    Attributes:
+        limit: per second of its clock.
+        seconds: of its clock, in which all of it may be used up at once.
+    """
+
+    def __init__(
+        self, limit: float, clock: Clock, *, largest: int, burst: int | None = None
+    ) -> None:
+        self.limit = limit
+        self._window = _Window(limit, clock) if burst is None else None
+        capacity = burst if burst is not None else largest + limit * SLACK
+        self._bucket = TrioLimiter(capacity, capacity / limit, clock)
         self.seconds = max(1.0, 1.0 / limit) * _MARGIN
 
     def seconds_until(self, amount: int, *, pending: int, lead: float) -> float:
