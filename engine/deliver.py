@@ -60,8 +60,11 @@ class Connection(Protocol):
     ) -> None:
         """Hang up."""
 
-    async def exchange(self, request: Request) -> Response:
-        """Send a request and read its answer whole, or say how far it got."""
+    async def exchange(self, request: Request, *, sent: Callable[[], None]) -> Response:
+        """Send a request and read its answer whole, or say how far it got.
+
+        `sent` is called when all of it is on the wire.
+        """
         ...
 
 
@@ -235,7 +238,7 @@ class Delivery:
                     await self._release(sending.batch, number)
                     return None
                 self.stop.unstoppable(scope)
-                error, attempt = await self._exchange(wire, sending, number)
+                error, attempt = await self._exchange(wire, turn, sending, number)
                 if error is None:
                     return None
                 decision = self._judge(turn, sending, error)
@@ -274,7 +277,7 @@ class Delivery:
             await self.journal.release(batch.id, attempt)
 
     async def _exchange(
-        self, wire: Connection, sending: "Sending", number: int
+        self, wire: Connection, turn: Turn, sending: "Sending", number: int
     ) -> tuple[ProviderError | None, Attempt]:
         """POST, and record an answer. An error is for the caller to judge."""
         batch = sending.batch
@@ -285,7 +288,7 @@ class Delivery:
             return Attempt(number, began, seconds, result, status, detail)
 
         try:
-            response = await wire.exchange(sending.request)
+            response = await wire.exchange(sending.request, sent=turn.sent)
             outcomes = self.provider.outcomes(batch, response)
         except ProviderError as error:
             return error, attempt(error.reason, error.http_status, str(error))

@@ -17,7 +17,7 @@ could be given bytes that were meant for this one.
 """
 
 import ssl
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from datetime import UTC, datetime
 from functools import partial
 from types import TracebackType
@@ -103,15 +103,21 @@ class Wire:
         with trio.CancelScope(shield=True):
             await self._client.aclose()
 
-    async def exchange(self, request: Request) -> Response:
+    async def exchange(
+        self, request: Request, *, sent: Callable[[], None] = lambda: None
+    ) -> Response:
         """Send a request and read its answer whole.
+
+        Args:
+            request: what to send.
+            sent: called when all of it is on the wire.
 
         Raises:
             Unavailable: nothing was sent, or not all of it: surely not accepted.
             Unanswered: it was sent and no readable answer came: perhaps accepted.
             AccountRejected: the server is not who it should be (its certificate).
         """
-        progress = _Progress()
+        progress = _Progress(sent)
         reusable = False
         try:
             with trio.fail_after(self._deadline):
@@ -255,9 +261,10 @@ class _Progress:
         opened: the connection that was made for this request, or None.
     """
 
-    __slots__ = ("_begun", "_whole", "opened")
+    __slots__ = ("_begun", "_sent", "_whole", "opened")
 
-    def __init__(self) -> None:
+    def __init__(self, sent: Callable[[], None]) -> None:
+        self._sent = sent
         self._begun = False
         self._whole = False
         self.opened: Any = None
@@ -268,6 +275,8 @@ class _Progress:
             self._begun = info["request"].method != b"CONNECT"
         elif event.endswith("send_request_body.complete"):
             self._whole = self._begun
+            if self._whole:
+                self._sent()
         elif event == "connection.connect_tcp.complete":
             self.opened = info["return_value"]
 

@@ -53,6 +53,7 @@ class Load:
                 async with self.pace.turn(messages) as turn:
                     await trio.sleep(intent)
                     await turn.depart()
+                    turn.sent()
                     self.departures.append((trio.current_time(), messages))
                     await trio.sleep(answer)
 
@@ -79,6 +80,7 @@ async def open_gate(pace: Pace) -> None:
     """Let one answered probe through."""
     async with pace.turn(1) as turn:
         await turn.depart()
+        turn.sent()
 
 
 # --- the rate -----------------------------------------------------------------------
@@ -325,6 +327,7 @@ async def test_burst_is_used_up_after_a_crash(autojump_clock: MockClock) -> None
     )
     async with pace.turn(1000) as turn:
         await turn.depart()
+        turn.sent()
     assert trio.current_time() >= 10
 
 
@@ -375,6 +378,7 @@ async def test_free_way_is_no_checkpoint(autojump_clock: MockClock) -> None:
     async with pace.turn(1) as turn:
         with assert_no_checkpoints():
             await turn.depart()
+            turn.sent()
 
 
 async def test_without_limits_nothing_waits(autojump_clock: MockClock) -> None:
@@ -383,6 +387,7 @@ async def test_without_limits_nothing_waits(autojump_clock: MockClock) -> None:
     for _ in range(10_000):
         async with pace.turn(1000) as turn:
             await turn.depart()
+            turn.sent()
     assert trio.current_time() == 0
     assert pace.statistics().messages == 10_000_000
 
@@ -400,6 +405,7 @@ async def flood(
         async with pace.turn(1) as turn:
             await trio.sleep(0.005)
             await turn.depart()
+            turn.sent()
             departures.append((trio.current_time(), 1))
             seconds = await answer(len(departures))
             if seconds is not None:
@@ -451,6 +457,7 @@ async def test_throttle_stops_turns_that_wait_to_depart(
     async with trio.open_nursery() as nursery:
         async with pace.turn(1) as turn:
             await turn.depart()
+            turn.sent()
             for _ in range(4):
                 nursery.start_soon(load.work, [(1, 0.5, 1.0, math.inf)])
             await trio.sleep(0.2)
@@ -509,6 +516,7 @@ async def test_storms_in_a_row_grow_until_a_probe_is_answered(
     for throttled in (True, True, True, False):
         async with pace.turn(1) as turn:
             await turn.depart()
+            turn.sent()
             if throttled:
                 turn.throttled(1.0)
         seen.append(pace.storms_in_a_row)
@@ -541,6 +549,7 @@ async def test_answer_from_before_the_storm_does_not_open_the_gate(
     async with trio.open_nursery() as nursery:
         async with pace.turn(1) as probe:
             await probe.depart()
+            probe.sent()
             pace.pause(2.0)
         for _ in range(3):
             nursery.start_soon(load.work, [(1, 0, 1.0, math.inf)])
@@ -602,6 +611,7 @@ class Storm:
         while True:
             async with self.pace.turn(1) as turn:
                 await turn.depart()
+                turn.sent()
                 self.departures.append((trio.current_time(), 1))
                 self.factors.append(self.pace.statistics().factor)
                 throttled = self._too_many()
@@ -633,6 +643,7 @@ async def storm_of(pace: Pace, throttled: int) -> None:
     async def work() -> None:
         async with pace.turn(1) as turn:
             await turn.depart()
+            turn.sent()
             await trio.sleep(2)
             turn.throttled(1.0)
 
@@ -701,6 +712,7 @@ async def test_probe_that_is_throttled_cuts_nothing(autojump_clock: MockClock) -
     for _ in range(5):
         async with pace.turn(1) as turn:
             await turn.depart()
+            turn.sent()
             turn.throttled(20.0)
     statistics = pace.statistics()
     assert (statistics.throttles, statistics.factor) == (6, 0.7)
@@ -831,6 +843,7 @@ async def test_turn_used_out_of_order_is_a_mistake(autojump_clock: MockClock) ->
         with pytest.raises(RuntimeError, match="departed"):
             turn.throttled(1.0)
         await turn.depart()
+        turn.sent()
         with pytest.raises(RuntimeError, match="once"):
             await turn.depart()
     with pytest.raises(RuntimeError, match="until end"):
@@ -958,3 +971,45 @@ async def test_bucket_refuses_what_never_fits() -> None:
     """An amount above the bucket would wait for ever, so it is refused."""
     with pytest.raises(ValueError, match="amount = 11"):
         await TrioLimiter(10, 1).acquire(11)
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    limit=st.sampled_from([20.0, 500.0, 3000.0]),
+    transits=st.lists(
+        st.tuples(st.sampled_from([0.0, 0.03, 0.2, 0.7]), st.booleans()),
+        min_size=12,
+        max_size=40,
+    ),
+)
+def test_limit_holds_wherever_between_departure_and_wire_a_request_arrives(
+    limit: float, transits: list[tuple[float, bool]]
+) -> None:
+    """A connection to be made, a busy thread: the provider sees no more for it."""
+    size = largest_batch(1000, messages_per_second=limit, burst=None)
+    arrivals: Departures = []
+
+    async def main() -> None:
+        pace = Pace(
+            messages_per_second=limit, requests_per_second=None, batch_size=size
+        )
+        jobs = iter(transits)
+
+        async def work() -> None:
+            for transit, early in jobs:
+                async with pace.turn(size) as turn:
+                    await turn.depart()
+                    if early:
+                        arrivals.append((trio.current_time(), size))
+                    await trio.sleep(transit)
+                    if not early:
+                        arrivals.append((trio.current_time(), size))
+                    turn.sent()
+                    await trio.sleep(0.05)
+
+        async with trio.open_nursery() as nursery:
+            for _ in range(4):
+                nursery.start_soon(work)
+
+    in_virtual_time(main)
+    assert most_in_any_window(sorted(arrivals), 1.0) <= limit

@@ -15,7 +15,7 @@ import math
 
 import trio
 
-from engine.pace.rate import SLACK, Clock, Rate
+from engine.pace.rate import SLACK, Clock, Rate, Sent
 
 #: The speed after a storm, of what it was before.
 #: Source: RFC 9438 section 4.6, and the adaptive retry mode of the AWS SDKs.
@@ -93,14 +93,20 @@ class Allowance:
             wait = max(wait, more)
         return wait
 
-    async def depart(self, messages: int) -> None:
-        """Put a departure on record. There is room, so there is no checkpoint."""
+    async def depart(self, messages: int) -> list[Sent]:
+        """Put a departure on record. There is room, so there is no checkpoint.
+
+        Returns:
+            What is to be called when the request is on the wire.
+        """
+        sent = []
         if self._messages is not None:
-            await self._messages.depart(messages)
+            sent.append(await self._messages.depart(messages))
         if self._requests is not None:
-            await self._requests.depart(1)
+            sent.append(await self._requests.depart(1))
         if self._use.add(self._seconds_of(messages), trio.current_time()):
             self._rise()
+        return sent
 
     def storm(self) -> None:
         """Go slower from here on."""

@@ -13,7 +13,7 @@ from typing import Self
 import trio
 
 from engine.pace.allowance import Allowance
-from engine.pace.rate import DUST, same_run
+from engine.pace.rate import DUST, Sent, same_run
 
 #: Seconds by which a turn may pass the entry early, at most. It passes as early as
 #: the intent lately took to write, else every window would lose that time.
@@ -61,6 +61,15 @@ class Turn(AbstractAsyncContextManager["Turn"]):
             RuntimeError: called twice, or outside the turn's block.
         """
         await self._line.depart(self)
+
+    def sent(self) -> None:
+        """Say that the request is on the wire, as a whole.
+
+        Until then, or the end of the turn, it counts as departing now: between
+        `depart()` and the wire a connection may have to be made, and other tasks may
+        hold the thread.
+        """
+        self._line.sent(self)
 
     def unanswered(self) -> None:
         """Say that no answer came: if this was the probe, the next turn is one too."""
@@ -166,6 +175,7 @@ class Line:
         self._pending: dict[Turn, float] = {}
         self._pending_messages = 0
         self._in_flight: dict[Turn, int] = {}
+        self._leaving: dict[Turn, list[Sent]] = {}
         self._lead = 0.0
 
     def begin(self) -> None:
@@ -189,7 +199,7 @@ class Line:
         took = trio.current_time() - self._pending[turn]
         self._lead += (min(took, _MOST_LEAD) - self._lead) / 8
         await self._pass(self._exit, turn.messages, ahead=False)
-        await self.allowance.depart(turn.messages)
+        self._leaving[turn] = await self.allowance.depart(turn.messages)
         self._leave_pending(turn)
         self._in_flight[turn] = self.gate.storms
         self.gate.depart(turn)
@@ -197,8 +207,15 @@ class Line:
         self.departed_requests += 1
         self._news.unpark_all()
 
+    def sent(self, turn: Turn) -> None:
+        """The request is on the wire: its second begins."""
+        for sent in self._leaving.pop(turn, ()):
+            sent()
+        self._news.unpark_all()
+
     def end(self, turn: Turn, *, answered: bool) -> None:
         """Forget the turn, wherever it stands."""
+        self.sent(turn)
         if turn in self._pending:
             self._leave_pending(turn)
         self._in_flight.pop(turn, None)

@@ -39,7 +39,9 @@ class Pace:
         async with pace.turn(len(batch)) as turn:
             ...                     # write the intent
             await turn.depart()
-            ...                     # send, read the answer
+            ...                     # send
+            turn.sent()
+            ...                     # read the answer
             turn.throttled(2.0)     # if it was a 429
 
     A storm of 429s also slows it down for a while; see `engine.pace.allowance`.

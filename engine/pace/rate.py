@@ -6,15 +6,20 @@ records are written at departure. What is about to depart is an argument, `pendi
 
 import math
 from collections import deque
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import trio
 from aiolimiter import AsyncLimiter
 
-#: The log's window is this much longer than the promised one. Two requests that leave
-#: 1 s apart arrive closer when the second has the faster way; 10 ms of jitter are
-#: covered. It costs 1 % of the rate.
+#: The log's window is this much longer than the promised one. Two requests that are on
+#: the wire 1 s apart arrive closer when the second has the faster way; 10 ms of jitter
+#: are covered. It costs 1 % of the rate.
 _MARGIN = 1.01
+
+#: Says that a request is on the wire.
+Sent = Callable[[], None]
 
 #: Seconds' worth of the rate that the spacing bucket holds beyond one batch. With
 #: exactly one batch, whatever a sleep overruns is lost for good (asked for 50 000/s,
@@ -128,6 +133,7 @@ class _Window:
         self._seconds = max(1.0, 1.0 / limit) * _MARGIN
         self._departures: deque[tuple[float, int]] = deque()
         self._total = 0
+        self._leaving = 0
 
     def seconds_until(self, amount: int, *, pending: int = 0, lead: float = 0) -> float:
         """Say how long `amount` must wait; as `TrioLimiter.seconds_until`."""
@@ -135,9 +141,10 @@ class _Window:
         log = self._departures
         while log and log[0][0] + self._seconds <= now:
             self._total -= log.popleft()[1]
-        if amount + pending > self.quota:
+        now_at_once = amount + pending + self._leaving
+        if now_at_once > self.quota:
             return math.inf
-        short = self._total + amount + pending - self.quota
+        short = self._total + now_at_once - self.quota
         if short <= 0:
             return 0.0
         room_at = now
@@ -149,8 +156,16 @@ class _Window:
         wait = (room_at - now) / self._clock.speed - lead
         return wait + DUST if wait > 0 else 0.0
 
-    def add(self, amount: int) -> None:
-        """Put a departure on record."""
+    def depart(self, amount: int) -> Sent:
+        """Count a departure as of now, for as long as it takes; return what ends it.
+
+        What is on its way to the wire may arrive at any later moment.
+        """
+        self._leaving += amount
+        return partial(self._sent, amount)
+
+    def _sent(self, amount: int) -> None:
+        self._leaving -= amount
         self._departures.append((self._clock.time(), amount))
         self._total += amount
 
@@ -181,17 +196,20 @@ class Rate:
             spaced, self._window.seconds_until(amount, pending=pending, lead=lead)
         )
 
-    async def depart(self, amount: int) -> None:
-        """Put a departure on record. There is room, so there is no checkpoint."""
+    async def depart(self, amount: int) -> Sent:
+        """Put a departure on record. There is room, so there is no checkpoint.
+
+        Returns:
+            To be called once, when the request is on the wire.
+        """
         await self._bucket.acquire(amount)
-        if self._window is not None:
-            self._window.add(amount)
+        return _nothing if self._window is None else self._window.depart(amount)
 
     def fill(self) -> None:
         """Count everything as used up to now."""
         self._bucket.fill()
         if self._window is not None:
-            self._window.add(self._window.quota)
+            self._window.depart(self._window.quota)()
 
 
 def same_run(run: trio.lowlevel.TrioToken | None) -> trio.lowlevel.TrioToken:
@@ -204,3 +222,7 @@ def same_run(run: trio.lowlevel.TrioToken | None) -> trio.lowlevel.TrioToken:
     if run is not None and run is not token:
         raise RuntimeError("a pace belongs to one trio.run: make a new one")
     return token
+
+
+def _nothing() -> None:
+    """Do nothing: a burst is a promise about the bucket alone."""
