@@ -19,7 +19,7 @@ import random
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from types import TracebackType
 from typing import Protocol, Self
 
@@ -29,7 +29,7 @@ import trio
 from engine.batch import batches, halves
 from engine.errors import ProviderError, Throttled, Unanswered, Unavailable
 from engine.journal import Journal
-from engine.message import Batch, Request, Response
+from engine.message import Batch, Messages, Request, Response
 from engine.outcome import Outcomes, Status
 from engine.pace import Pace, Turn
 from engine.providers.base import TOO_LARGE, Provider
@@ -151,24 +151,46 @@ class Delivery:
 
     async def _chunk(self, wire: Connection, chunk: pl.DataFrame) -> None:
         rendered = self.renderer.render(chunk)
-        await self._skip(rendered.failures)
-        parts = self.provider.encode(rendered.messages)
+        most = self.provider.capabilities.max_batch_bytes - FRAME
+        messages, parts, too_large = self._encoded(rendered.messages, most)
+        await self._skip([*rendered.failures, *too_large])
         for batch in batches(
-            rendered.messages,
+            messages,
             parts,
             campaign=self.campaign,
             generation=self.generation,
             max_count=self.batch_size,
-            max_bytes=self.provider.capabilities.max_batch_bytes - FRAME,
+            max_bytes=most,
         ):
             budget = SPLITS_PER_HALVING * len(batch).bit_length()
             await self._batch(wire, batch, Splits(budget))
+
+    def _encoded(
+        self, messages: Messages, most: int
+    ) -> tuple[Messages, list[bytes], list[Failure]]:
+        """Encode messages, and set those aside that no request has room for."""
+        parts = self.provider.encode(messages)
+        large = [place for place, part in enumerate(parts) if len(part) > most]
+        if not large:
+            return messages, parts, []
+        failures = [
+            Failure(
+                messages.rows[place],
+                "message_too_large",
+                f"the message has {len(parts[place]):,} bytes; at most {most:,} can "
+                f"be sent through {self.provider.name}",
+            )
+            for place in large
+        ]
+        kept = [place for place, part in enumerate(parts) if len(part) <= most]
+        return messages.at(kept), [parts[place] for place in kept], failures
 
     async def _skip(self, failures: list[Failure]) -> None:
         new = [failure for failure in failures if not self.settled[failure.row]]
         if not new:
             return
-        now = datetime.now(UTC)
+        new.sort(key=lambda failure: failure.row)
+        now = self.journal.now()
         await self.journal.skip(
             [
                 RowOutcome(f.row, Status.RENDER_FAILED, f.reason, f.detail, now)

@@ -4,6 +4,9 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from typing import TypeVar
+
+T = TypeVar("T")
 
 #: What may not stand in a header: C0, DEL, C1 and the Unicode line separators.
 HEADER_UNSAFE = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029]")
@@ -60,6 +63,22 @@ class Messages:
 
     def __len__(self) -> int:
         return len(self.rows)
+
+    def at(self, places: list[int]) -> "Messages":
+        """Return the messages at some places, in that order."""
+
+        def pick(column: list[T]) -> list[T]:
+            return [column[place] for place in places]
+
+        return Messages(
+            rows=pick(self.rows),
+            addresses=pick(self.addresses),
+            names=pick(self.names),
+            message_ids=pick(self.message_ids),
+            subjects=pick(self.subjects),
+            htmls=None if self.htmls is None else pick(self.htmls),
+            texts=None if self.texts is None else pick(self.texts),
+        )
 
 
 @dataclass(frozen=True, slots=True)

@@ -135,6 +135,19 @@ def test_a_line_break_never_reaches_a_subject(campaign: Path) -> None:
     assert (failed["row"], failed["reason"]) == (9, "header_unsafe")
 
 
+def test_a_message_that_no_request_has_room_for_fails_alone(campaign: Path) -> None:
+    """It is not sent; its outcome says how large it is; the others go on."""
+    template = campaign.parent / "templates" / "body.html.j2"
+    template.write_text("<p>{% if id == 7 %}{{ 'a' * 11000000 }}{% endif %}</p>")
+    report = engine.send(FRAME, campaign, sandbox=True)
+    (failed,) = report.results.filter(status="render_failed").collect().to_dicts()
+
+    assert report.counts["accepted"] == 49
+    assert failed["row"] == 7
+    assert failed["reason"] == "message_too_large"
+    assert "11,000," in failed["detail"]
+
+
 def test_a_plan_counts_and_sends_nothing(campaign: Path) -> None:
     """`plan` checks, estimates and renders a sample."""
     plan = engine.plan(FRAME, campaign, overrides=["limits.messages_per_second=10"])
