@@ -236,13 +236,16 @@ class Delivery:
 
     def _may_begin(self, sending: "Sending") -> bool:
         """Leave a batch in doubt unless the same bytes and a fresh key are at hand."""
-        doubt = self.journal.doubt_of(sending.batch.id)
-        if doubt is None:
-            return True
-        sha256, intended_at = doubt
-        age = (self.journal.now() - intended_at).total_seconds()
-        left = self.provider.capabilities.key_seconds - KEY_MARGIN - age
-        return sha256 == sending.sha256 and left > 0 <= age
+        age = 0.0
+        if (doubt := self.journal.doubt_of(sending.batch.id)) is not None:
+            sha256, intended_at = doubt
+            age = (self.journal.now() - intended_at).total_seconds()
+            if sha256 != sending.sha256 or age < 0:
+                return False
+            sending.in_doubt = True
+        known = self.provider.capabilities.key_seconds - KEY_MARGIN
+        sending.known_until = trio.current_time() + known - age
+        return not sending.is_stale()
 
     async def _attempt(
         self, wire: Connection, sending: "Sending"
@@ -256,8 +259,10 @@ class Delivery:
         with self.stop.ends() as scope:
             async with self.pace.turn(len(sending.batch)) as turn:
                 number = await self._depart(turn, sending)
-                if scope.cancel_called:  # while the intent was written; nothing left
-                    await self._release(sending.batch, number)
+                # A stop came while the intent was written, or the wait was too long.
+                if scope.cancel_called or sending.is_stale():
+                    turn.unanswered()
+                    await self._take_back(sending, number)
                     return None
                 self.stop.unstoppable(scope)
                 error, attempt = await self._exchange(wire, turn, sending, number)
@@ -288,15 +293,18 @@ class Delivery:
         try:
             await turn.depart()
         except trio.Cancelled:
-            await self._release(batch, number)
+            await self._take_back(sending, number)
             raise
         return number
 
-    async def _release(self, batch: Batch, number: int) -> None:
-        """Take an intent back: nothing of the batch has left."""
+    async def _take_back(self, sending: "Sending", number: int) -> None:
+        """Take an intent back: nothing has left in this attempt."""
         attempt = Attempt(number, self.journal.now(), 0.0, "not_sent", None, None)
         with trio.CancelScope(shield=True):
-            await self.journal.release(batch.id, attempt)
+            if sending.in_doubt:
+                await self.journal.doubt(sending.batch.id, attempt)
+            else:
+                await self.journal.release(sending.batch.id, attempt)
 
     async def _exchange(
         self, wire: Connection, turn: Turn, sending: "Sending", number: int
@@ -352,6 +360,8 @@ class Delivery:
             turn.throttled(decision.wait)
         elif isinstance(decision, Retry) and decision.pause_all:
             self.pace.pause(decision.wait)
+        elif isinstance(error, Unavailable) and error.retry_after:
+            self.pace.pause(error.retry_after)  # the batch is given up, not the service
         if hold is not None and hold < math.inf:
             self.pace.pause(hold)
         return decision
@@ -365,14 +375,15 @@ class Delivery:
     ) -> None:
         """Write down what a failed attempt means for the batch."""
         batch = sending.batch
+        # What is surely not accepted now may have been before.
+        sending.in_doubt |= isinstance(error, Unanswered)
         match decision:
-            case Retry() if isinstance(error, Unanswered):
+            case _ if sending.in_doubt:
                 await self.journal.doubt(batch.id, attempt)
+                if isinstance(decision, GiveUp):
+                    self.on_progress(len(batch))
             case Retry() | StopRun():
                 await self.journal.release(batch.id, attempt)
-            case GiveUp(status=Status.IN_DOUBT):
-                await self.journal.doubt(batch.id, attempt)
-                self.on_progress(len(batch))
             case GiveUp(status=Status.REJECTED) if self._may_split(sending, error):
                 sending.splits.left -= 1
                 await self.journal.split(batch.id, attempt)
@@ -412,6 +423,10 @@ class Sending:
         parent: the batch that was split into it, or None.
         splits: shared with all pieces of the same batch.
         faults: attempts so far that were its own: no throttles, no outage.
+        in_doubt: whether an attempt was perhaps accepted. Then an answer alone settles
+            the batch: a refusal of the next attempt says nothing about that one.
+        known_until: seconds on trio's clock, which nobody sets back, until which the
+            provider is sure to know its key.
     """
 
     batch: Batch
@@ -419,7 +434,13 @@ class Sending:
     parent: str | None
     splits: Splits
     faults: int = 0
+    in_doubt: bool = False
+    known_until: float = -math.inf
     sha256: bytes = field(init=False)
 
     def __post_init__(self) -> None:
         self.sha256 = hashlib.sha256(self.request.body).digest()
+
+    def is_stale(self) -> bool:
+        """Whether sending it again could mail its members twice."""
+        return self.in_doubt and trio.current_time() >= self.known_until

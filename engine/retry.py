@@ -176,13 +176,13 @@ class RetryPolicy:
     def _unavailable(
         self, error: Unavailable, faults: int, random: Callable[[], float]
     ) -> Decision:
+        if error.retry_after is not None and error.retry_after > self.max_wait:
+            return StopRun(error.retry_after)
         if faults + 1 >= self.max_faults:
             return GiveUp(Status.FAILED)
         if error.retry_after is None:
             most = self._ceiling(self.transient_base, faults)
             return Retry(most * random(), pause_all=False)
-        if error.retry_after > self.max_wait:
-            return StopRun(error.retry_after)
         # A Retry-After speaks of the service, not of this batch: everybody waits.
         asked = max(error.retry_after, self.transient_base / 2)
         return Retry(asked + asked * _LATER * random(), pause_all=True)
