@@ -14,6 +14,7 @@ and its folder brought to the disk. Nothing is readable to others.
 """
 
 import fcntl
+import hashlib
 import json
 import os
 import re
@@ -201,6 +202,12 @@ def _take(lock: int, folder: Path) -> None:
     os.ftruncate(lock, 0)
     started = datetime.now(UTC).isoformat(timespec="seconds")
     os.pwrite(lock, f"process {os.getpid()} since {started}".encode(), 0)
+
+
+def sha256(path: Path) -> str:
+    """Return the hash of a file, in hex."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def publish(path: Path, data: bytes) -> None:

@@ -1,0 +1,29 @@
+"""From a campaign and a list to a frozen plan: checked whole before anything is sent.
+
+    campaign ──┐
+    templates ─┼─▶ checked against each other ─▶ snapshot + copies ─▶ manifest
+    list ──────┘
+
+Everything after reads the snapshot and the copies, so that a run sends exactly what
+was planned, however long it takes and however often it is taken up again. No network.
+
+    plan.py    the plan: what it says of itself, and what follows from a campaign
+    draw.py    a new plan, drawn up and frozen
+    again.py   the plan of an earlier start: taken up, compared, tried again
+"""
+
+from engine.planning.again import as_planned, differences, rows_of, take_up
+from engine.planning.draw import draw_up
+from engine.planning.plan import Occasion, Plan, base_url_of, inputs
+
+__all__ = [
+    "Occasion",
+    "Plan",
+    "as_planned",
+    "base_url_of",
+    "differences",
+    "draw_up",
+    "inputs",
+    "rows_of",
+    "take_up",
+]

@@ -1,0 +1,204 @@
+"""A new plan: every check there is before sending, then the freezing."""
+
+import hashlib
+import importlib.metadata
+import platform
+from collections.abc import Callable
+from functools import partial
+from typing import TypeVar
+
+import polars as pl
+
+from engine import recipients, rundir, snapshot
+from engine.campaign import Campaign
+from engine.errors import CampaignError, RecipientsError
+from engine.manifest import Manifest
+from engine.outcome import Status
+from engine.planning.plan import (
+    Occasion,
+    Plan,
+    batch_size,
+    provider_of,
+    template_view,
+)
+from engine.providers.base import Finding
+from engine.render import Renderer
+from engine.rundir import RunDirectory
+
+T = TypeVar("T")
+
+#: Rows that a worker takes at once where a request carries fewer messages.
+ROWS_AT_ONCE = 100
+
+#: What a plan can say of a row; None: it is to be mailed.
+PLANNED = (None, Status.INVALID, Status.DUPLICATE)
+
+
+def draw_up(
+    campaign: Campaign,
+    source: recipients.Source,
+    directory: RunDirectory,
+    *,
+    limit: int | None = None,
+    occasion: Occasion | None = None,
+) -> Plan:
+    """Check a campaign against its list and freeze both in a run directory.
+
+    Args:
+        campaign: the campaign.
+        source: its list.
+        directory: the run's, empty.
+        limit: take only so many rows of the list, from the first.
+        occasion: which sending of the campaign it is; None: the first.
+
+    Raises:
+        CampaignError: something is wrong; every problem that could be found at once.
+            Nothing is left behind that a later run could take for a plan.
+    """
+    occasion = occasion or Occasion()
+    size = batch_size(campaign)
+    provider = provider_of(campaign, directory.run, size)
+    findings = provider.review()
+    renderer, frame = _checked(campaign, source, findings)
+    columns = _columns(campaign, renderer, _names(frame, source))
+    with recipients.translating(source):
+        planned = snapshot.write(
+            frame,
+            directory.recipients,
+            campaign=campaign.name,
+            columns=columns,
+            limit=limit,
+            sent=occasion.sent,
+        )
+    rows = sum(planned.values())
+    if not rows:
+        raise RecipientsError("the list has no rows: there is nobody to write to")
+    manifest = Manifest(
+        campaign=campaign.name,
+        run=directory.run,
+        generation=occasion.generation,
+        parent=occasion.parent,
+        rehearsal=occasion.rehearsal,
+        base_url=occasion.base_url,
+        out=None if occasion.out is None else str(occasion.out.resolve()),
+        created_at=rundir.now(),
+        file=str(campaign.file),
+        definition=campaign.model_dump(mode="json", by_alias=True),
+        source=recipients.fingerprint(source),
+        limit=limit,
+        rows=rows,
+        planned={status or "mailable": planned.get(status, 0) for status in PLANNED},
+        chunk=_chunk(campaign, size, planned.get(None, 0)),
+        batch_size=size,
+        snapshot=rundir.sha256(directory.recipients),
+        templates=_copy_templates(renderer, directory),
+        versions=_versions(),
+    )
+    return Plan(
+        manifest,
+        campaign,
+        directory,
+        provider,
+        renderer,
+        [f.text for f in findings if f.severity == "warning"],
+    )
+
+
+def _checked(
+    campaign: Campaign, source: recipients.Source, findings: list[Finding]
+) -> tuple[Renderer, pl.LazyFrame]:
+    """Check provider, templates and list, and all against each other.
+
+    Raises:
+        CampaignError: with the problems of all of them.
+    """
+    errors: list[CampaignError] = []
+    if refused := [f.text for f in findings if f.severity == "error"]:
+        errors.append(CampaignError(*(f"{campaign.file}: {text}" for text in refused)))
+    parts, view = campaign.message.parts, template_view(campaign)
+    renderer = _tried(errors, lambda: Renderer(campaign.templates, parts, view))
+    types = campaign.recipients.types
+    frame = _tried(errors, lambda: recipients.load(source, types=types))
+    if frame is not None:
+        names = _names(frame, source)
+        _tried(errors, lambda: _check_named(campaign, names))
+        if renderer is not None:
+            _tried(errors, partial(renderer.check_columns, names))
+    if renderer is None or frame is None or errors:
+        raise _together(errors)
+    return renderer, frame
+
+
+def _tried(errors: list[CampaignError], step: Callable[[], T]) -> T | None:
+    """Take a step; keep its error for later."""
+    try:
+        return step()
+    except CampaignError as error:
+        errors.append(error)
+        return None
+
+
+def _together(errors: list[CampaignError]) -> CampaignError:
+    """Make one error of several."""
+    if len(errors) == 1:
+        return errors[0]
+    problems = [problem for error in errors for problem in error.problems]
+    hint = next((error.hint for error in errors if error.hint), "")
+    return CampaignError(*problems, hint=hint)
+
+
+def _names(frame: pl.LazyFrame, source: recipients.Source) -> list[str]:
+    with recipients.translating(source):
+        return frame.collect_schema().names()
+
+
+def _check_named(campaign: Campaign, names: list[str]) -> None:
+    """Refuse a campaign that names columns which the list does not have."""
+    named = campaign.recipients
+    problems = [
+        f'{campaign.file}: [recipients] {key} = "{column}": the list has no such '
+        f"column (columns: {', '.join(names)})"
+        for key, column in (
+            ("address", named.address),
+            ("name", named.name),
+            ("key", named.key),
+        )
+        if column is not None and column not in names
+    ]
+    if problems:
+        raise CampaignError(*problems)
+
+
+def _columns(
+    campaign: Campaign, renderer: Renderer, names: list[str]
+) -> snapshot.Columns:
+    """Say which columns of the list mean what."""
+    named, asked = campaign.recipients, renderer.columns
+    data = names if asked is None else [name for name in names if name in asked]
+    return snapshot.Columns(named.address, named.name, named.key, data)
+
+
+def _chunk(campaign: Campaign, size: int, mailable: int) -> int:
+    """Say how many rows a worker takes at once.
+
+    One batch where batches are large. Where they are small it is several, for each
+    chunk costs the reader some 20 us; but never so many that a worker stands idle.
+    """
+    fair = -(-mailable // (campaign.limits.workers * 4))
+    return size * max(1, min(ROWS_AT_ONCE, fair) // size)
+
+
+def _copy_templates(renderer: Renderer, directory: RunDirectory) -> dict[str, str]:
+    hashes = {}
+    for name, text in renderer.sources.items():
+        copy = directory.templates / name
+        rundir.make_folders(copy.parent, below=directory.path)
+        rundir.publish(copy, text.encode())
+        hashes[name] = hashlib.sha256(text.encode()).hexdigest()
+    return hashes
+
+
+def _versions() -> dict[str, str]:
+    names = ("mailvolley", "jinja2", "orjson", "polars")
+    packages = {name: importlib.metadata.version(name) for name in names}
+    return {"python": platform.python_version(), **packages}
