@@ -5,7 +5,7 @@
 The house, from the doors down; a file imports only from floors below its own:
 
     doors      cli/  api
-    machine    job  │  run  history  │  planning  deliver  reconcile  verify
+    machine    job  │  run  history  │  planning/  deliver  reconcile  verify
     edges      recipients/  journal/  wire  pace/  results  secret
     files      rundir  manifest  snapshot  parquet  report
     decisions  campaign/  address  render/  batch  retry  providers/  webhooks/

@@ -89,7 +89,7 @@ class Desk:
     def run(self, *words: object) -> Ended:
         """Run the command to its end."""
         process = self.start(*words)
-        out, err = process.communicate(timeout=60)
+        out, err = process.communicate(timeout=600)
         return Ended(process.returncode, out, err)
 
     def send(self, url: str, *words: object) -> Ended:
@@ -119,8 +119,13 @@ class Site:
 
     def ask(self, question: str) -> Any:
         """Ask what it knows: stats, messages, requests."""
+        return json.loads(self.read(question))
+
+    def read(self, question: str) -> bytes:
+        """Ask for an answer as it is sent."""
         with urllib.request.urlopen(f"{self.root}/_sandbox/{question}") as answer:
-            return json.load(answer)
+            body: bytes = answer.read()
+        return body
 
     def accepted(self) -> list[str]:
         """Return the addresses of all accepted messages, sorted."""
