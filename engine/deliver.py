@@ -259,8 +259,7 @@ class Delivery:
         with self.stop.ends() as scope:
             async with self.pace.turn(len(sending.batch)) as turn:
                 number = await self._depart(turn, sending)
-                # A stop came while the intent was written, or the wait was too long.
-                if scope.cancel_called or sending.is_stale():
+                if sending.is_stale():  # the wait was too long
                     turn.unanswered()
                     await self._take_back(sending, number)
                     return None
@@ -292,6 +291,7 @@ class Delivery:
             )
         try:
             await turn.depart()
+            await trio.lowlevel.checkpoint_if_cancelled()  # came during the fsync
         except trio.Cancelled:
             await self._take_back(sending, number)
             raise
