@@ -1,11 +1,15 @@
-"""What is written down of a run: batches and their states, attempts, settled rows."""
+"""What is written down of a run: batches, attempts, settled rows, later findings."""
 
 import math
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
+from typing import Final
 
 from engine.outcome import Outcomes, Status
+
+#: What can be found out about a row in doubt.
+FINDABLE: Final = (Status.ACCEPTED, Status.REJECTED, Status.FAILED)
 
 
 class BatchState(StrEnum):
@@ -112,4 +116,33 @@ class RowOutcome:
             raise ValueError(
                 f"row {self.row}: settled_at needs a time zone and the status must "
                 f"be final, not {self.settled_at!r} and {self.status!r}"
+            )
+
+
+@dataclass(frozen=True, slots=True)
+class RowFinding:
+    """What became of a row in doubt, found out later: by an event or a look-up.
+
+    Attributes:
+        row: 0-based input position.
+        status: accepted, rejected or failed.
+        reason: a short code, or None.
+        detail: the provider's own words, or None.
+        provider_id: the provider's id of the message, or None.
+        found_at: UTC.
+    """
+
+    row: int
+    status: Status
+    reason: str | None
+    detail: str | None
+    provider_id: str | None
+    found_at: datetime
+
+    def __post_init__(self) -> None:
+        if self.found_at.tzinfo is None or self.status not in FINDABLE:
+            raise ValueError(
+                f"row {self.row}: found_at needs a time zone and the status must be "
+                f"one of {', '.join(FINDABLE)}, not {self.found_at!r} and "
+                f"{self.status!r}"
             )

@@ -1,6 +1,7 @@
 """The journal: never twice, never silently lost, on real files and real processes."""
 
 import hashlib
+import os
 import random
 import shutil
 import signal
@@ -12,7 +13,7 @@ import tempfile
 import threading
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import asynccontextmanager, closing, contextmanager
+from contextlib import asynccontextmanager, closing, contextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from itertools import product
 from pathlib import Path
@@ -27,8 +28,9 @@ from engine.errors import BrokenPromise, JournalError
 from engine.journal import Journal, in_thread, inline
 from engine.journal.codec import pack_texts
 from engine.journal.entry import MOVES
+from engine.journal.ground import filesystem_of, is_network
 from engine.outcome import Outcomes, Status
-from engine.record import Attempt, BatchRecord, BatchState, RowOutcome
+from engine.record import Attempt, BatchRecord, BatchState, RowFinding, RowOutcome
 
 NOON = datetime(2026, 11, 20, 12, tzinfo=UTC)
 FINAL = [status for status in Status if status is not Status.PENDING]
@@ -48,6 +50,12 @@ def name(number: int) -> str:
 def ended(number: int = 1, result: str = "ok", status: int | None = 200) -> Attempt:
     """Make an attempt that took an eighth of a second."""
     return Attempt(number, NOON, 0.125, result, status, None)
+
+
+def finding(row: int, status: Status = Status.ACCEPTED, **other: str) -> RowFinding:
+    """Make a finding."""
+    words = {"reason": "event", "detail": "delivered", "provider_id": None, **other}
+    return RowFinding(row, status, **words, found_at=NOON)
 
 
 async def intend(
@@ -110,7 +118,8 @@ def test_only_the_owner_can_read_it(path: Path) -> None:
             file.name: stat.S_IMODE(file.stat().st_mode)
             for file in path.parent.iterdir()
         }
-    assert modes == {"journal.db": 0o600, "journal.db-wal": 0o600}
+    names = ("ballast", "journal.db", "journal.db-wal")
+    assert dict.fromkeys(names, 0o600) == modes
 
 
 async def test_facts_survive(path: Path) -> None:
@@ -129,7 +138,7 @@ def test_create_leaves_an_existing_journal_alone(path: Path) -> None:
     with Journal.create(path, {"run": "first"}):
         with pytest.raises(JournalError, match="there already"):
             Journal.create(path, {"run": "second"})
-        assert {"journal.db", "journal.db-wal"} >= {
+        assert {"ballast", "journal.db", "journal.db-wal"} >= {
             p.name for p in path.parent.iterdir()
         }
     with Journal.open(path) as journal:
@@ -227,6 +236,164 @@ def test_commits_are_fully_synchronous(path: Path) -> None:
         assert fetch("PRAGMA synchronous") == [(2,)]
         assert fetch("PRAGMA journal_mode") == [("wal",)]
         assert fetch("PRAGMA locking_mode") == [("exclusive",)]
+
+
+# --- where it may lie
+
+MOUNTS = """\
+21 27 0:20 / /proc rw,relatime - proc proc rw
+27 1 254:0 / / rw,relatime - ext4 /dev/vda rw,discard
+35 27 0:52 /home /mnt/with\\040space rw shared:31 master:2 - nfs4 nas:/export rw
+36 27 0:53 / /mnt/odd rw - fuse.sshfs me@there:/a\\040-\\040b rw,user_id=0
+37 27 0:52 /other /mnt/bound rw - nfs4 nas:/export rw
+38 27 8:17 / /mnt/cut
+39 27 0:5
+"""
+
+
+@pytest.mark.parametrize(
+    ("major", "minor", "kind"),
+    [
+        (254, 0, "ext4"),
+        (0, 52, "nfs4"),
+        (0, 53, "fuse.sshfs"),
+        (8, 17, None),
+        (0, 5, None),
+        (27, 1, None),
+    ],
+)
+def test_a_device_is_looked_up_among_the_mounts(
+    major: int, minor: int, kind: str | None
+) -> None:
+    """The kernel's table tells the file system of a device, or tells nothing."""
+    assert kind == filesystem_of(MOUNTS, os.makedev(major, minor))
+    assert filesystem_of("", os.makedev(major, minor)) is None
+
+
+REMOTE = (
+    "nfs",
+    "nfs4",
+    "cifs",
+    "smb3",
+    "9p",
+    "ceph",
+    "fuse",
+    "fuse.sshfs",
+    "fuse.s3fs",
+)
+LOCAL = ("ext4", "btrfs", "tmpfs", "ocfs2", "overlay", "virtiofs", "fuseblk")
+LOCAL_FUSE = ("fuse.fuse-overlayfs", "fuse.gocryptfs")
+
+
+def test_a_kind_of_file_system_is_of_this_machine_or_not() -> None:
+    """What may lie on another machine is named; FUSE is, unless it is known better."""
+    assert [*REMOTE] == [k for k in REMOTE + LOCAL + LOCAL_FUSE if is_network(k)]
+
+
+OPEN_ANYWHERE = """
+import sys
+from pathlib import Path
+from engine.errors import JournalError
+from engine.journal import Journal
+
+path = Path(sys.argv[1])
+try:
+    Journal.open(path)
+except JournalError as error:
+    print(error)
+try:
+    Journal.create(path.with_name("new.db"), {})
+except JournalError as error:
+    print(error)
+Journal.open(path, allow_network=True).close()
+Journal.create(path.with_name("forced.db"), {}, allow_network=True).close()
+"""
+
+
+def test_a_journal_on_the_network_is_refused_unless_allowed(path: Path) -> None:
+    """Where the kernel says nfs4, neither create nor open goes on, unless forced."""
+    Journal.create(path, {}).close()
+    device = path.stat().st_dev
+    number = f"{os.major(device)}:{os.minor(device)}"
+    table = path.with_name("mountinfo")
+    table.write_text(f"1 2 {number} / / rw - nfs4 nas:/export rw\n", encoding="ascii")
+    script = 'mount --bind "$1" /proc/$$/mountinfo || exit 9; shift; exec "$@"'
+    unshare = shutil.which("unshare")
+    if unshare is None:
+        pytest.skip("no unshare to give a process mounts of its own")
+    command = [unshare, "--mount", "sh", "-c", script, "sh", table]
+    done = subprocess.run(
+        [*command, sys.executable, "-c", OPEN_ANYWHERE, path],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if done.returncode == 9 or "unshare" in done.stderr:
+        pytest.skip("no right to mount a table of mounts")
+    assert done.stderr == ""
+    assert 2 == done.stdout.count("network file system (nfs4)"), done.stdout
+    names = {"forced.db", "journal.db", "mountinfo"}
+    assert names == {file.name for file in path.parent.iterdir()}
+
+
+def _foreign_file(path: Path) -> None:
+    os.chown(path, 54321, -1)
+
+
+def _foreign_folder(path: Path) -> None:
+    os.chown(path.parent, 54321, -1)
+
+
+def _linked_folder(path: Path) -> None:
+    folder = path.parent
+    folder.rename(folder.with_name("elsewhere"))
+    folder.symlink_to(folder.with_name("elsewhere"))
+
+
+@pytest.mark.parametrize(
+    ("spoil", "complaint"),
+    [
+        (_foreign_file, "belongs to another user, number 54321"),
+        (_foreign_folder, "belongs to another user, number 54321"),
+        (_linked_folder, "not a plain folder"),
+    ],
+)
+def test_what_others_may_have_made_is_refused(
+    path: Path, spoil: Callable[[Path], None], complaint: str
+) -> None:
+    """A journal that is somebody else's, or lies in such a folder, is not touched."""
+    if spoil is not _linked_folder and os.geteuid() != 0:
+        pytest.skip("only root may give files away")
+    folder = path.parent / "run"
+    folder.mkdir()
+    path = folder / path.name
+    Journal.create(path, {}).close()
+    before = path.read_bytes()
+    spoil(path)
+    with pytest.raises(JournalError, match=complaint) as caught:
+        Journal.open(path)
+    assert caught.value.hint
+    assert before == path.read_bytes()
+    if spoil is not _foreign_file:
+        with pytest.raises(JournalError, match=complaint):
+            Journal.create(path.with_name("new.db"), {})
+        assert [path.name] == [file.name for file in path.parent.iterdir()]
+
+
+def test_what_a_crash_left_of_the_ballast_is_replaced(path: Path) -> None:
+    """The room is set aside anew, whatever lies there, and given back at the end."""
+    ballast = path.with_name("ballast")
+    target = path.with_name("target")
+    target.write_text("somebody's", encoding="ascii")
+    ballast.symlink_to(target)
+    with Journal.create(path, {}, ballast=5000) as journal:
+        assert (False, 5000) == (ballast.is_symlink(), ballast.stat().st_size)
+        assert not journal.is_closing()
+    assert not ballast.exists()
+    assert target.read_text(encoding="ascii") == "somebody's"
+    with Journal.open(path, ballast=5000):
+        journal.close()
+        assert ballast.exists()
 
 
 # --- what goes in comes out
@@ -443,7 +610,9 @@ def test_the_database_takes_no_move_but_the_arrows(
     change = (
         "UPDATE batch SET state = ?1, attempts = attempts + (?1 = 'intent'),"
         " statuses = iif(?1 = 'done', 'a', NULL),"
-        " settled_at = iif(?1 IN ('done', 'held'), 1, NULL), texts = NULL"
+        " settled_at = iif(?1 IN ('done', 'held'), 1, NULL), texts = NULL,"
+        " doubted = CASE ?1 WHEN 'in_doubt' THEN 1 WHEN 'retryable' THEN 0"
+        " ELSE doubted END"
         " WHERE state = ?2"
     )
     with raw(every_state) as db:
@@ -456,7 +625,7 @@ def test_the_database_takes_no_move_but_the_arrows(
 
 _COPY = (
     "INSERT {how} INTO batch SELECT {place}, x'ee', {parent}, {high}, {size}, NULL,"
-    " 1, 'intent', 1, '', body_sha256, 1, NULL, NULL, NULL, NULL, 0"
+    " 1, 'intent', 1, '', 0, body_sha256, 1, NULL, NULL, NULL, NULL, 0"
     " FROM batch WHERE place = 0"
 )
 
@@ -465,6 +634,13 @@ def _copy(
     place: int, high: int, parent: str = "NULL", how: str = "", size: int = 1
 ) -> str:
     return _COPY.format(place=place, high=high, parent=parent, how=how, size=size)
+
+
+def _find(row: int, *, status: str = "failed", times: int = 1, how: str = "") -> str:
+    return (
+        f"INSERT {how} INTO found SELECT {row}, '{status}', '', '', '', 1, 0"
+        f" FROM batch LIMIT {times}"
+    )
 
 
 @pytest.mark.parametrize(
@@ -485,9 +661,23 @@ def _copy(
             "other bytes",
         ),
         (
-            "UPDATE batch SET state = 'retryable', history = '' WHERE place = 128",
+            "UPDATE batch SET state='retryable', doubted=0, history='' WHERE place=128",
             "never changes",
         ),
+        (
+            "UPDATE batch SET state='intent', attempts=2, doubted=0 WHERE place=128",
+            "in doubt",
+        ),
+        ("UPDATE batch SET state = 'held', doubted = 0 WHERE place = 128", "in doubt"),
+        (_find(0), "not in doubt"),
+        (_find(1), "not in doubt"),
+        (_find(3), "not in doubt"),
+        (_find(5), "not in doubt"),
+        (_find(7), "not in doubt"),
+        (_find(9), "not in doubt"),
+        (_find(2, status="in_doubt"), "CHECK"),
+        (_find(4, times=2), "found already"),
+        (_find(4, times=2, how="OR REPLACE"), "found already"),
         ("UPDATE batch SET state = 'done'", "CHECK"),
         ("INSERT INTO settled_row VALUES (3, 'failed', '', '', 1, 0)", "in a batch"),
         ("INSERT INTO settled_row VALUES (4, 'failed', '', '', 1, 0)", "in a batch"),
@@ -700,7 +890,10 @@ trio.run(main, Path(sys.argv[1]))
 def test_a_write_that_fails_stops_everything_and_keeps_what_was_acknowledged(
     path: Path,
 ) -> None:
-    """At the first failed write all who wait are told; what was acknowledged stays."""
+    """At the first failed write all who wait are told; what was acknowledged stays.
+
+    The file may not grow, yet the disk is not full: the ballast is not touched.
+    """
     code = (
         CHILD
         + """
@@ -723,7 +916,8 @@ async def main(path):
                 for _ in range(8):
                     workers.start_soon(worker, journal, numbers, told)
     except* JournalError:
-        print("writer stopped", len(told), flush=True)
+        spared = path.with_name("ballast").exists() and not journal.is_closing()
+        print("writer stopped", len(told), spared, flush=True)
     try:
         await journal.note("late", "call")
     except JournalError:
@@ -736,7 +930,7 @@ trio.run(main, Path(sys.argv[1]))
         [sys.executable, "-c", code, path], capture_output=True, text=True, check=True
     )
     *acknowledged, stopped, late = child.stdout.splitlines()
-    assert (stopped, late) == ("writer stopped 8", "late call refused")
+    assert (stopped, late) == ("writer stopped 8 True", "late call refused")
     assert len(acknowledged) > 20
     found = states(path)
     assert dict.fromkeys(acknowledged, BatchState.IN_DOUBT).items() <= found.items()
@@ -745,30 +939,52 @@ trio.run(main, Path(sys.argv[1]))
 
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """Mount a disk of 256 kB."""
+    """Mount a disk of 1 MB."""
     disk = tmp_path / "disk"
     disk.mkdir()
     mount = shutil.which("mount")
     if (
         mount is None
         or subprocess.run(
-            [mount, "-t", "tmpfs", "-o", "size=256k", "tmpfs", disk],
+            [mount, "-t", "tmpfs", "-o", "size=1m", "tmpfs", disk],
             capture_output=True,
             check=False,
         ).returncode
     ):
         pytest.skip("no right to mount a disk")
-    yield disk
-    subprocess.run(["umount", disk], check=True)
+    try:
+        yield disk
+    finally:
+        # Lazily: a test that failed may have left a file open.
+        subprocess.run(["umount", "--lazy", disk], check=True)
+
+
+def fill(disk: Path) -> None:
+    """Leave not one free block on a disk."""
+    with (
+        (disk / "filler").open("ab", buffering=0) as filler,
+        suppress(OSError),
+    ):
+        while True:
+            filler.write(bytes(4096))
+    assert os.statvfs(disk).f_bavail == 0
+
+
+def large(size: int = 1) -> Outcomes:
+    """Make outcomes that take some 50 kB however they are packed."""
+    words = random.Random(size).randbytes(50_000).hex()
+    return Outcomes(
+        [Status.ACCEPTED] * size, [None] * size, [words] * size, ["id"] * size
+    )
 
 
 async def test_a_full_disk_is_told_and_survived(small_disk: Path) -> None:
-    """On a full disk the run stops by name, and the journal opens as it stands."""
+    """With no ballast the run stops by name, and the journal opens as it stands."""
     path = small_disk / "journal.db"
-    journal = Journal.create(path, {})
+    journal = Journal.create(path, {}, ballast=0)
     acknowledged: list[str] = []
 
-    async def fill() -> None:
+    async def go_on() -> None:
         for row in range(10_000):
             await intend(journal, name(row), [row])
             acknowledged.append(name(row))
@@ -777,13 +993,156 @@ async def test_a_full_disk_is_told_and_survived(small_disk: Path) -> None:
         async with trio.open_nursery() as nursery:
             await nursery.start(journal.run)
             with pytest.raises(JournalError, match="disk is full"):
-                await fill()
+                await go_on()
     with pytest.raises(JournalError, match="disk is full"):
         await journal.note("late", "call")
     journal.close()
     assert len(acknowledged) > 10
-    with Journal.open(path) as journal:
+    with Journal.open(path, ballast=0) as journal:
         assert acknowledged == [batch.id for batch in journal.batches()]
+
+
+ROOM = 300_000
+
+
+async def test_on_a_full_disk_no_batch_begins_and_every_answer_is_kept(
+    small_disk: Path,
+) -> None:
+    """An intent that meets a full disk is taken back; what is under way is recorded."""
+    path = small_disk / "journal.db"
+    async with writing(Journal.create(path, {}, ballast=ROOM)) as journal:
+        for row in range(6):
+            await intend(journal, name(row), [row], key="k")
+        await journal.doubt(name(5), ended())
+        await journal.flush()
+        assert (small_disk / "ballast").stat().st_blocks * 512 >= ROOM
+        fill(small_disk)
+        assert not journal.is_closing()
+        with pytest.raises(JournalError, match="disk is full") as caught:
+            await intend(journal, name(6), [6])
+        assert caught.value.hint == "Free some space, then resume."
+        assert journal.is_closing()
+        assert not (small_disk / "ballast").exists()
+        for row, rows in ((5, [5]), (7, [7])):
+            with pytest.raises(JournalError, match="disk is full"):
+                await intend(journal, name(row), rows, key="k")
+        await journal.settle(name(0), ACCEPTED, ended())
+        await journal.release(name(1), ended())
+        await journal.doubt(name(2), ended())
+        await journal.split(name(3), ended())
+        await journal.skip([RowOutcome(8, Status.INVALID, None, None, NOON)])
+        await journal.find([finding(5)])
+        await journal.note("why", "full")
+    with Journal.open(path, ballast=0) as journal:
+        found = {batch.id: batch for batch in journal.batches()}
+        assert [
+            BatchState.DONE,
+            BatchState.RETRYABLE,
+            BatchState.IN_DOUBT,
+            BatchState.SPLIT,
+            BatchState.INTENT,
+            BatchState.IN_DOUBT,
+            BatchState.RETRYABLE,
+        ] == [found[name(row)].state for row in range(7)]
+        assert [1] * 7 == [found[name(row)].attempts for row in range(7)]
+        assert ["not_sent"] == [a.result for a in journal.attempts(name(6))]
+        assert [8] == [outcome.row for outcome in journal.row_outcomes()]
+        assert [finding(5)] == list(journal.findings())
+        assert journal.fact("why") == "full"
+
+
+async def test_an_intent_for_a_batch_in_doubt_is_taken_back_to_doubt(
+    small_disk: Path,
+) -> None:
+    """A repetition that the full disk forbids leaves the batch in doubt, not free."""
+    path = small_disk / "journal.db"
+    async with writing(Journal.create(path, {}, ballast=ROOM)) as journal:
+        await intend(journal, name(1), [0], key="k")
+        await journal.doubt(name(1), ended())
+        await journal.flush()
+        fill(small_disk)
+        with pytest.raises(JournalError, match="disk is full"):
+            await intend(journal, name(1), [0], key="k")
+    assert {name(1): BatchState.IN_DOUBT} == states(path)
+
+
+async def test_an_answer_that_meets_a_full_disk_is_kept(small_disk: Path) -> None:
+    """The commit of an outcome fails, is undone, and succeeds in the ballast's room."""
+    path = small_disk / "journal.db"
+    async with writing(Journal.create(path, {}, ballast=ROOM)) as journal:
+        await intend(journal, name(1), [0])
+        fill(small_disk)
+        await journal.settle(name(1), large(), ended())
+        await journal.flush()
+        assert {Status.ACCEPTED: 1} == journal.counts()
+        with pytest.raises(JournalError, match="disk is full"):
+            await intend(journal, name(2), [1])
+    with Journal.open(path, ballast=0) as journal:
+        assert [large()] == [batch.outcomes for batch in journal.batches()]
+
+
+async def test_when_the_ballast_is_spent_a_full_disk_stops_everything(
+    small_disk: Path,
+) -> None:
+    """There is one second try, not two: then everybody is told, and nothing is torn."""
+    path = small_disk / "journal.db"
+    journal = Journal.create(path, {}, ballast=ROOM)
+    with pytest.RaisesGroup(JournalError):
+        async with trio.open_nursery() as nursery:
+            await nursery.start(journal.run)
+            for row in range(3):
+                await intend(journal, name(row), [row])
+            for row in range(2):
+                fill(small_disk)
+                await journal.settle(name(row), large(), ended())
+                if row:
+                    with pytest.raises(JournalError, match="cannot write to it"):
+                        await journal.flush()
+                else:
+                    await journal.flush()
+    journal.close()
+    doubt = BatchState.IN_DOUBT
+    (small_disk / "filler").unlink()
+    assert {name(0): BatchState.DONE, name(1): doubt, name(2): doubt} == states(path)
+
+
+async def test_a_journal_on_a_full_disk_can_be_read_and_begins_nothing(
+    small_disk: Path,
+) -> None:
+    """It opens, tells what it knows, and lets no batch begin before there is room."""
+    path = small_disk / "journal.db"
+    async with writing(Journal.create(path, {"run": "r"}, ballast=ROOM)) as journal:
+        await intend(journal, name(1), [0])
+        await journal.settle(name(1), ACCEPTED, ended())
+    fill(small_disk)
+    async with writing(Journal.open(path, ballast=ROOM)) as journal:
+        assert [ACCEPTED] == [batch.outcomes for batch in journal.batches()]
+        assert journal.is_closing()
+        with pytest.raises(JournalError, match="cannot be set aside: No space"):
+            await intend(journal, name(2), [1])
+    (small_disk / "filler").unlink()
+    async with writing(Journal.open(path, ballast=ROOM)) as journal:
+        assert not journal.is_closing()
+        await intend(journal, name(2), [1])
+
+
+async def test_doubts_can_be_read_though_they_cannot_be_written_down(
+    small_disk: Path,
+) -> None:
+    """Where replay finds no room, reading goes on; nothing is written, nothing sent."""
+    path = small_disk / "journal.db"
+    async with writing(Journal.create(path, {}, ballast=ROOM)) as journal:
+        await intend(journal, name(1), [0])
+    fill(small_disk)
+    with Journal.open(path, ballast=ROOM) as journal:
+        journal.replay()
+        assert [BatchState.INTENT] == [batch.state for batch in journal.batches()]
+        with pytest.raises(JournalError, match="disk is full"):
+            await intend(journal, name(2), [1])
+        with pytest.raises(JournalError, match="disk is full"):
+            await journal.run()
+    (small_disk / "filler").unlink()
+    assert {name(1): BatchState.IN_DOUBT} == states(path)
 
 
 async def test_a_journal_that_was_taken_away_is_noticed(path: Path) -> None:
@@ -933,6 +1292,7 @@ async def _write_story(path: Path) -> None:
         await journal.skip([RowOutcome(1, Status.INVALID, "reason", "detail", NOON)])
         await intend(journal, name(0), [0, 2, 5])
         await journal.doubt(name(0), ended())
+        await journal.find([finding(2), finding(5, Status.FAILED)])
         for number in range(1, 40):
             rows = list(range(number * 10, number * 10 + number % 9 + 1))
             await intend(journal, name(number), rows)
@@ -950,6 +1310,7 @@ def _read_story(path: Path) -> object:
         return (
             list(found.batches()),
             list(found.row_outcomes()),
+            list(found.findings()),
             found.facts(),
             found.counts(),
             [found.attempts(name(number)) for number in range(40)],
@@ -1040,6 +1401,190 @@ async def test_a_doubt_ends_in_one_of_four_ways(path: Path) -> None:
     held = Outcomes.uniform(1, Status.IN_DOUBT, reason="no_answer")
     assert [ACCEPTED, ACCEPTED, None, held] == [batch.outcomes for batch in found]
     assert (found[3].settled_at, found[3].http_status) == (NOON, None)
+
+
+async def test_a_doubt_outlives_a_refusal_of_the_repetition(path: Path) -> None:
+    """After "perhaps accepted", that a repetition was refused does not free the batch.
+
+    Free, it would be sent again when its key has long expired.
+    """
+    async with writing(Journal.create(path, {})) as journal:
+        await intend(journal, name(1), [0], key="k")
+        assert not journal.is_doubted(name(1))
+        await journal.doubt(name(1), ended(result="no_answer", status=None))
+        await intend(journal, name(1), [0], key="k")
+        assert journal.is_doubted(name(1))
+        await journal.release(name(1), ended(2, "throttled", 429))
+        assert journal.doubt_of(name(1)) is not None
+        await intend(journal, name(1), [0], key="k")
+    with reopened(path) as journal:
+        assert journal.is_doubted(name(1))
+        async with writing(journal):
+            with pytest.raises(BrokenPromise, match="other bytes"):
+                await intend(journal, name(1), [0], key="new")
+            await intend(journal, name(1), [0], key="k")
+            await journal.release(name(1), ended(4, "throttled", 429))
+            await journal.resolve(name(1), resend=True)
+            assert not journal.is_doubted(name(1))
+            await intend(journal, name(1), [0], body="other", key="new")
+            await journal.release(name(1), ended(5, "throttled", 429))
+    assert {name(1): BatchState.RETRYABLE} == states(path)
+
+
+# --- rows that are found out later
+
+
+async def doubtful_journal(journal: Journal) -> None:
+    """Write batches of which rows 0, 3, 5, 6, 12, 15 and 21 stay in doubt."""
+    doubt, yes, pending = Status.IN_DOUBT, Status.ACCEPTED, Status.PENDING
+    none = [None] * 3
+    await journal.skip([RowOutcome(9, Status.INVALID, None, None, NOON)])
+    await intend(journal, name(0), [0])
+    await journal.doubt(name(0), ended())
+    await intend(journal, name(1), [3, 5, 6])
+    await journal.doubt(name(1), ended())
+    await journal.hold(name(1))
+    await intend(journal, name(2), [10, 11, 12])
+    await journal.settle(name(2), Outcomes([yes, yes, doubt], *[none] * 3), ended())
+    await intend(journal, name(3), [13, 15, 18])
+    await journal.settle(name(3), Outcomes([yes, doubt, yes], *[none] * 3), ended())
+    await intend(journal, name(4), [20, 21, 22])
+    await journal.split(name(4), ended(), Outcomes([pending, doubt, yes], *[none] * 3))
+    await intend(journal, name(5), [20], parent=name(4))
+    await journal.release(name(5), ended())
+    await intend(journal, name(6), [30])
+
+
+DOUBTFUL = [0, 3, 5, 6, 12, 15, 21]
+
+
+async def test_findings_are_kept_for_rows_in_doubt_and_no_others(path: Path) -> None:
+    """In whatever way a row is in doubt it can be found out; any other row cannot."""
+    async with writing(Journal.create(path, {})) as journal:
+        await doubtful_journal(journal)
+        for row in range(-1, 40):
+            if row not in DOUBTFUL:
+                with pytest.raises(BrokenPromise, match="not in doubt"):
+                    await journal.find([finding(0), finding(row)])
+        await journal.flush()
+        assert [] == list(journal.findings())
+        assert {Status.ACCEPTED: 5, Status.IN_DOUBT: 6, Status.INVALID: 1} == dict(
+            journal.counts()
+        )
+        before = list(journal.batches())
+        expected = [
+            finding(row, (Status.ACCEPTED, Status.REJECTED, Status.FAILED)[row % 3])
+            for row in DOUBTFUL
+        ]
+        await journal.find(expected[::-1])
+        await journal.flush()
+        assert expected == list(journal.findings())
+        assert before == list(journal.batches())
+    with Journal.open(path) as journal:
+        assert expected == list(journal.findings())
+
+
+async def test_a_finding_stays_as_it_is(path: Path) -> None:
+    """The same again changes nothing, another word is refused, also after a restart."""
+    odd = finding(3, detail="\ud800!", provider_id="id")
+    kept = finding(3, detail="?!", provider_id="id")
+    async with writing(Journal.create(path, {})) as journal:
+        await doubtful_journal(journal)
+        await journal.find([finding(0), finding(0, detail="other"), odd])
+        await journal.flush()
+    with reopened(path) as journal:
+        async with writing(journal):
+            await journal.find([finding(0), finding(3, reason="look_up")])
+            await journal.find([])
+            for other in (
+                finding(0, Status.REJECTED),
+                finding(3, provider_id="another"),
+            ):
+                with pytest.raises(BrokenPromise, match="found accepted"):
+                    await journal.find([finding(5), other])
+            with pytest.raises(BrokenPromise, match="found accepted"):
+                await journal.find([finding(5), finding(5, Status.FAILED)])
+            await journal.flush()
+            assert [finding(0), kept] == list(journal.findings())
+
+
+async def test_a_finding_sees_what_is_still_queued(path: Path) -> None:
+    """A doubt that is not on the disk yet is found out all the same."""
+    async with writing(Journal.create(path, {})) as journal:
+        await intend(journal, name(1), [0, 1])
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(intend, journal, name(2), [2])
+            await journal.doubt(name(1), ended())
+            await journal.find([finding(1)])
+        await journal.flush()
+        assert [finding(1)] == list(journal.findings())
+
+
+async def test_who_was_found_accepted_is_never_mailed_again(path: Path) -> None:
+    """Not even by order: the batch of a row that was found accepted stays unsent."""
+    async with writing(Journal.create(path, {})) as journal:
+        for number, status in enumerate((Status.ACCEPTED, Status.REJECTED)):
+            rows = [number * 2, number * 2 + 1]
+            await intend(journal, name(number), rows)
+            await journal.doubt(name(number), ended())
+            await journal.find([finding(rows[1], status)])
+        with pytest.raises(BrokenPromise, match="row 1 was found accepted"):
+            await journal.resolve(name(0), resend=True)
+        await journal.resolve(name(1), resend=True)
+    free = "UPDATE batch SET state = 'retryable', doubted = 0 WHERE place = 0"
+    with (
+        raw(path) as db,
+        pytest.raises(sqlite3.IntegrityError, match="found accepted"),
+    ):
+        db.execute(free)
+
+
+async def test_a_part_of_a_split_batch_that_was_found_is_not_sent(path: Path) -> None:
+    """A row found accepted does not go on in a child of its batch."""
+    async with writing(Journal.create(path, {})) as journal:
+        await intend(journal, name(1), [0, 1], key="k")
+        await journal.doubt(name(1), ended())
+        await journal.find([finding(1)])
+        await intend(journal, name(1), [0, 1], key="k")
+        await journal.split(name(1), ended(2))
+        with pytest.raises(BrokenPromise, match="row 1 was found accepted"):
+            await intend(journal, name(2), [1], parent=name(1))
+        await intend(journal, name(3), [0], parent=name(1))
+    with (
+        raw(path) as db,
+        pytest.raises(sqlite3.IntegrityError, match="found accepted"),
+    ):
+        db.execute(_copy(64 + 1, 1, parent="0"))
+
+
+async def test_what_was_found_goes_into_what_is_decided(path: Path) -> None:
+    """Deciding about a batch in doubt does not overrule what is known of its rows."""
+    known = finding(1, Status.REJECTED, provider_id="id-1")
+    async with writing(Journal.create(path, {}, clock=lambda: NOON)) as journal:
+        await intend(journal, name(1), [0, 1])
+        await journal.doubt(name(1), ended())
+        await journal.find([known])
+        assumed = Outcomes.uniform(2, Status.ACCEPTED, reason="assumed")
+        await journal.resolve(name(1), assumed)
+        await journal.flush()
+        assert {Status.ACCEPTED: 1, Status.REJECTED: 1} == journal.counts()
+        (batch,) = journal.batches()
+    assert batch.outcomes == Outcomes(
+        [Status.ACCEPTED, Status.REJECTED],
+        ["assumed", "event"],
+        [None, "delivered"],
+        [None, "id-1"],
+    )
+    assert assumed == Outcomes.uniform(2, Status.ACCEPTED, reason="assumed")
+
+
+@pytest.mark.parametrize("status", [Status.IN_DOUBT, Status.PENDING, Status.INVALID])
+def test_a_finding_is_one_of_three(status: Status) -> None:
+    """What was found out is accepted, rejected or failed, at a moment in UTC."""
+    with pytest.raises(ValueError, match="must be one of accepted, rejected, failed"):
+        finding(1, status)
+    with pytest.raises(ValueError, match="time zone"):
+        RowFinding(1, Status.FAILED, None, None, None, NOON.replace(tzinfo=None))
 
 
 async def test_an_open_doubt_reads_as_doubt(path: Path) -> None:

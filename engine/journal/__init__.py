@@ -17,14 +17,21 @@ anything else is sent. Everything else, the results file included, is a projecti
 
 Rules: a record may be lazily durable only if losing it moves a batch towards IN_DOUBT.
 So `intend` waits for the disk and the rest need not. The database itself refuses
-impossible moves, so that no bug above can write a contradiction.
+impossible moves, so that no bug above can write a contradiction. Once a request for a
+batch was perhaps accepted, nothing but an answer or the user ends the doubt: what
+becomes of a later request does not.
 
     codec.py    columns of a batch as bytes and back; seals that show damage
     entry.py    an open batch in memory, and the moves it may make
-    schema.py   the tables, the triggers that refuse, opening and checking a file
+    schema.py   the tables, the triggers that refuse
     store.py    the statements: words to columns and back
+    ground.py   where a journal may lie
+    ballast.py  room on the disk for the last answers
+    file.py     making, opening and checking the file
     commit.py   group commit: many records, one fsync
     reader.py   the reading half of the journal
+    rows.py     what is told of rows and of the run
+    batches.py  what is told of batches
     journal.py  the journal
 """
 

@@ -5,7 +5,10 @@ applies it in one transaction in a worker thread, and wakes those who wait for i
 
 Rules: queue first, then wait, so that a cancelled caller never loses a record. The
 first error is the last word: nothing is tried again, because after a failed fsync the
-kernel calls the lost pages clean and the next fsync succeeds without them.
+kernel calls the lost pages clean and the next fsync succeeds without them. A full disk
+alone is different: it says so before anything is lost, and the transaction is undone.
+Then the ballast goes, the same transaction is tried once more, and from there on the
+journal is *closing*: no batch may begin, and the answers to those under way are kept.
 """
 
 import sqlite3
@@ -22,7 +25,8 @@ from typing import Any, Final
 import trio
 
 from engine.errors import JournalError
-from engine.journal.schema import trouble
+from engine.journal.ballast import Ballast
+from engine.journal.file import is_full, trouble
 from engine.outcome import Status
 
 Operation = Callable[[sqlite3.Connection], None]
@@ -91,11 +95,15 @@ class GroupCommit:
     Attributes:
         lock: held while the connection is in use, by whichever thread.
         totals: durably settled rows by status.
+        refusal: why no batch may begin any more, or None. Never taken back.
         statistics: what was made durable so far.
     """
 
-    def __init__(self, db: sqlite3.Connection, path: Path, runner: Runner) -> None:
+    def __init__(
+        self, db: sqlite3.Connection, path: Path, runner: Runner, ballast: Ballast
+    ) -> None:
         self._db = db
+        self._ballast = ballast
         self._path = path
         self._inode = path.lstat().st_ino
         self._runner = runner
@@ -109,6 +117,9 @@ class GroupCommit:
         self.statistics = Statistics(commits=0, records=0, seconds=0.0)
         self.lock = threading.Lock()
         self.totals: dict[Status, int] = {}
+        self.refusal: JournalError | None = None
+        if reason := ballast.take():
+            self._refuse(f"{ballast.size} bytes cannot be set aside: {reason.strerror}")
 
     def check(self) -> None:
         """Raise JournalError if a commit has failed, or the journal is closed."""
@@ -116,6 +127,13 @@ class GroupCommit:
             raise JournalError(
                 str(self._failure), hint=self._failure.hint
             ) from self._failure
+
+    def check_room(self) -> None:
+        """Raise JournalError if no batch may begin for want of room on the disk."""
+        if self.refusal is not None:
+            raise JournalError(
+                str(self.refusal), hint=self.refusal.hint
+            ) from self.refusal
 
     def put(
         self,
@@ -152,6 +170,11 @@ class GroupCommit:
         await group.done.wait()
         if not group.durable:
             self.check()
+
+    async def quiet(self) -> None:
+        """Wait until nothing is queued or being written, so that `fetch` sees all."""
+        while self._group.operations or self._writing is not None:
+            await self.durable()
 
     async def room(self) -> None:
         """Wait while the queue is full. Does not yield otherwise."""
@@ -228,6 +251,8 @@ class GroupCommit:
         try:
             self.drain()
         finally:
+            # Before the file is closed: that moves the log into it, and takes room.
+            self._ballast.drop()
             if self._failure is None:
                 self._failure = JournalError(f"{self._path}: it is closed")
             with self.lock, trouble(self._path, "close it"):
@@ -259,19 +284,35 @@ class GroupCommit:
             if self._path.lstat().st_ino != self._inode:
                 raise JournalError(f"{self._path}: it is not the file it was")
             try:
-                self._db.execute("BEGIN IMMEDIATE")
-                for operation in group.operations:
-                    operation(self._db)
-                self._db.execute("COMMIT")
-            except BaseException:
-                with suppress(sqlite3.Error):
-                    self._db.execute("ROLLBACK")
-                raise
+                self._transact(group.operations)
+            except sqlite3.Error as error:
+                if not is_full(error) or not self._ballast.drop():
+                    raise
+                self._refuse("the disk is full")
+                self._transact(group.operations)
         before = self.statistics
         self.statistics = Statistics(
             commits=before.commits + 1,
             records=before.records + len(group.operations),
             seconds=before.seconds + time.perf_counter() - began,
+        )
+
+    def _transact(self, operations: list[Operation]) -> None:
+        """Apply all of them, durably, or none."""
+        try:
+            self._db.execute("BEGIN IMMEDIATE")
+            for operation in operations:
+                operation(self._db)
+            self._db.execute("COMMIT")
+        except BaseException:
+            with suppress(sqlite3.Error):
+                self._db.execute("ROLLBACK")
+            raise
+
+    def _refuse(self, reason: str) -> None:
+        self.refusal = JournalError(
+            f"{self._path}: {reason}; nothing new is sent, answers are still recorded",
+            hint="Free some space, then resume.",
         )
 
     def gain(self, rows: Mapping[Status, int]) -> None:

@@ -42,6 +42,7 @@ class Entry:
         members: see `codec.pack_members`.
         intended_at: microseconds since 1970.
         history: the attempts that have ended, a line each.
+        doubted: whether an earlier request for it was perhaps accepted.
         free: of a split batch, the rows that nobody has taken up yet.
         fixed_seal: the checksum of all that never changes.
     """
@@ -59,6 +60,7 @@ class Entry:
     state: BatchState = BatchState.INTENT
     attempts: int = 1
     history: str = ""
+    doubted: bool = False
     free: set[int] = field(default_factory=set)
     fixed_seal: int = field(init=False)
 
@@ -94,6 +96,7 @@ class Entry:
             self.idempotency_key,
             settled_at,
             statuses,
+            int(self.doubted),
         )
 
     def rows(self) -> list[int]:
@@ -110,11 +113,18 @@ class Entry:
         """Go to another state and return the one before.
 
         Raises:
-            BrokenPromise: no arrow leads there.
+            BrokenPromise: no arrow leads there; or it would be sent again as if nothing
+                had been, though an earlier request for it is still in doubt.
         """
         before = self.state
         if (before, state) not in MOVES:
             raise BrokenPromise(f"batch {self.id}: {before} cannot become {state}")
+        if state is BatchState.IN_DOUBT:
+            self.doubted = True
+        elif state is BatchState.RETRYABLE:
+            if self.doubted and before is BatchState.INTENT:
+                raise BrokenPromise(f"batch {self.id}: an earlier request is in doubt")
+            self.doubted = False
         self.state = state
         return before
 

@@ -1,35 +1,27 @@
-"""The journal itself: which batches are open, and what may be written about them.
+"""The journal itself: made or opened, taken up again, written by its writer, closed."""
 
-How it works: open batches are also held in memory, so that an impossible request fails
-where it is made, before anything is queued. A record is taken down as it is at the time
-of the call; the writer puts it on disk a moment later.
-"""
-
-from collections.abc import Callable, Mapping, Sequence
-from datetime import UTC, datetime, timedelta
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
 from functools import partial
-from hashlib import sha256
 from pathlib import Path
 from typing import Literal, Self
 
 import trio
 
-from engine.errors import BrokenPromise
+from engine.errors import JournalError
 from engine.journal import store
-from engine.journal.codec import pack_members, pack_statuses, tally, to_micros
+from engine.journal.ballast import BALLAST, Ballast
+from engine.journal.batches import Batches
 from engine.journal.commit import GroupCommit, Runner, Statistics, in_thread
-from engine.journal.entry import DEPTHS, Entry
-from engine.journal.reader import Reader
-from engine.journal.schema import create_file, open_file
-from engine.outcome import Outcomes, Status
-from engine.record import Attempt, BatchState, RowOutcome
+from engine.journal.file import Connect, connect, create_file, open_file
+from engine.record import BatchState
 
 
 def _utc_now() -> datetime:
     return datetime.now(UTC)
 
 
-class Journal(Reader):
+class Journal(Batches):
     """The durable truth of a run. Make one with `create` or `open`.
 
     Writing belongs to trio tasks, while `run` runs in a nursery. Reading is possible at
@@ -38,12 +30,6 @@ class Journal(Reader):
     Every method that writes raises JournalError once a commit has failed or the journal
     is closed, and BrokenPromise when asked for what cannot be.
     """
-
-    def __init__(
-        self, path: Path, writer: GroupCommit, clock: Callable[[], datetime]
-    ) -> None:
-        super().__init__(path, writer)
-        self._clock = clock
 
     @classmethod
     def create(
@@ -54,6 +40,8 @@ class Journal(Reader):
         synchronous: Literal["FULL", "NORMAL", "OFF"] = "FULL",
         runner: Runner = in_thread,
         clock: Callable[[], datetime] = _utc_now,
+        ballast: int = BALLAST,
+        allow_network: bool = False,
     ) -> Self:
         """Make a new journal, for the eyes of its owner alone, and open it.
 
@@ -63,12 +51,26 @@ class Journal(Reader):
             synchronous: less than FULL is for the control of a crash test.
             runner: how a transaction is run; `inline` for a simulation.
             clock: tells the present moment, UTC.
+            ballast: bytes of disk to set aside while it is open, so that answers are
+                kept when the disk is full. Without that room no batch may begin.
+                0 for none: then a full disk is an error like any other.
+            allow_network: whether it may lie on a network file system. There, what was
+                acknowledged can be lost, and two processes can have it at once.
 
         Raises:
-            JournalError: something is there already, or it cannot be made.
+            JournalError: something is there already, it cannot be made, or the folder
+                is a link, somebody else's, or on the network.
         """
-        create_file(path, partial(store.insert_facts, facts=facts))
-        return cls.open(path, synchronous=synchronous, runner=runner, clock=clock)
+        fill = partial(store.insert_facts, facts=facts)
+        create_file(path, fill, allow_network=allow_network)
+        return cls.open(
+            path,
+            synchronous=synchronous,
+            runner=runner,
+            clock=clock,
+            ballast=ballast,
+            allow_network=allow_network,
+        )
 
     @classmethod
     def open(
@@ -78,17 +80,36 @@ class Journal(Reader):
         synchronous: Literal["FULL", "NORMAL", "OFF"] = "FULL",
         runner: Runner = in_thread,
         clock: Callable[[], datetime] = _utc_now,
+        ballast: int = BALLAST,
+        allow_network: bool = False,
+        connect: Connect = connect,
     ) -> Self:
         """Take hold of a journal and check it. `replay` comes next.
 
+        It opens on a full disk too, and can be read; but no batch may begin.
+
+        Args:
+            path: where it is.
+            synchronous: as in `create`; likewise those that follow.
+            runner: likewise.
+            clock: likewise.
+            ballast: likewise.
+            allow_network: likewise.
+            connect: opens the file; a crash test puts its own disk below SQLite.
+
         Raises:
             JournalError: it is missing, damaged or not a journal, it is of another
-                version, or another process has it.
+                version, another process has it, it or its folder is a link or somebody
+                else's, or it lies on the network.
         """
-        db = open_file(path, synchronous=synchronous)
+        db = open_file(
+            path, synchronous=synchronous, connect=connect, allow_network=allow_network
+        )
+        room = Ballast(path.parent, ballast)
         try:
-            return cls(path, GroupCommit(db, path, runner), clock)
+            return cls(path, GroupCommit(db, path, runner, room), clock)
         except BaseException:
+            room.drop()
             db.close()
             raise
 
@@ -98,25 +119,25 @@ class Journal(Reader):
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def now(self) -> datetime:
-        """Return the present moment, UTC, as the journal writes it down."""
-        return self._clock()
-
-    # --- the writer
-
     def replay(self) -> None:
         """Call every batch that a crash left as an intent in doubt, durably.
 
-        Repeating it changes nothing.
+        Repeating it changes nothing. Where the disk has no room for that, the journal
+        can still be read, and refuses everything else.
 
         Raises:
+            JournalError: it cannot be written for another reason.
             RuntimeError: `run` has begun.
         """
         self._writer.expect_fresh()
         for entry in self._open.values():
             if entry.state is BatchState.INTENT:
                 self._move(entry, BatchState.IN_DOUBT)
-        self._writer.drain()
+        try:
+            self._writer.drain()
+        except JournalError:
+            if not self.is_closing():
+                raise
         self._unreplayed = False
 
     async def run(
@@ -157,243 +178,3 @@ class Journal(Reader):
     def statistics(self) -> Statistics:
         """Say what was made durable since the journal was opened."""
         return self._writer.statistics
-
-    # --- writing about batches
-
-    async def intend(
-        self,
-        batch_id: str,
-        rows: Sequence[int],
-        *,
-        body_sha256: bytes,
-        body_bytes: int,
-        parent: str | None = None,
-        idempotency_key: str | None = None,
-    ) -> int:
-        """Write down that a request is about to leave; return when that is durable.
-
-        A new batch, or the next attempt of one that is RETRYABLE or IN_DOUBT. In doubt,
-        bytes and key are the same as before. New bytes never go with an old key.
-
-        If cancelled, the intent may become durable all the same: `release` it.
-
-        Args:
-            batch_id: hex.
-            rows: 0-based input positions, ascending. Batches do not interleave: from
-                the lowest to the highest, no row may belong to another batch, a split
-                parent and its children aside.
-            body_sha256: 32 bytes.
-            body_bytes: the length of the body.
-            parent: for a new batch, the one that was split into it.
-            idempotency_key: what will be presented to the provider.
-
-        Returns:
-            The number of the attempt that may begin now: 1 for the first.
-        """
-        self._writer.expect_open()
-        if len(body_sha256) != sha256().digest_size or body_bytes < 0:
-            raise ValueError(f"batch {batch_id}: not the hash or length of a body")
-        entry = self._open.get(batch_id)
-        if entry is None:
-            entry = self._begin(batch_id, rows, parent)
-            entry.body_sha256, entry.body_bytes = body_sha256, body_bytes
-            entry.idempotency_key = idempotency_key
-            operation = partial(
-                store.insert_batch, entry=entry, changing=entry.changing()
-            )
-            self._writer.put(operation)
-        else:
-            before = entry.repeat(rows, body_sha256, body_bytes, idempotency_key)
-            self._put_move(entry, before)
-        await self._writer.durable()
-        return entry.attempts
-
-    async def settle(self, batch_id: str, outcomes: Outcomes, attempt: Attempt) -> None:
-        """INTENT to DONE: the answer came. Returns when queued, even if cancelled."""
-        entry = self._expect(batch_id, BatchState.INTENT)
-        entry.expect_outcomes(outcomes, final=True)
-        entry.end(attempt)
-        self._finish(entry, BatchState.DONE, outcomes, _end_of(attempt))
-        await self._writer.room()
-
-    async def release(self, batch_id: str, attempt: Attempt) -> None:
-        """INTENT to RETRYABLE: surely not accepted. Returns when queued."""
-        entry = self._expect(batch_id, BatchState.INTENT)
-        entry.end(attempt)
-        self._move(entry, BatchState.RETRYABLE)
-        await self._writer.room()
-
-    async def doubt(self, batch_id: str, attempt: Attempt) -> None:
-        """INTENT to IN_DOUBT: perhaps accepted. Returns when queued."""
-        entry = self._expect(batch_id, BatchState.INTENT)
-        entry.end(attempt)
-        self._move(entry, BatchState.IN_DOUBT)
-        await self._writer.room()
-
-    async def hold(self, batch_id: str) -> None:
-        """IN_DOUBT to HELD: its rows stay in doubt for good. Returns when queued."""
-        entry = self._expect(batch_id, BatchState.IN_DOUBT)
-        self._finish(entry, BatchState.HELD, None, self._clock())
-        await self._writer.room()
-
-    async def resolve(
-        self,
-        batch_id: str,
-        outcomes: Outcomes | None = None,
-        *,
-        resend: bool = False,
-    ) -> None:
-        """End a doubt: IN_DOUBT to DONE or RETRYABLE. Returns when queued.
-
-        Args:
-            batch_id: a batch in doubt.
-            outcomes: what was found out: to DONE.
-            resend: to RETRYABLE. Unless it is known that nothing was accepted, only
-                the user may say so: some may be mailed twice.
-        """
-        if (outcomes is None) is not resend:
-            raise ValueError("resolve with outcomes, or with resend=True")
-        entry = self._expect(batch_id, BatchState.IN_DOUBT)
-        if outcomes is None:
-            self._move(entry, BatchState.RETRYABLE)
-        else:
-            entry.expect_outcomes(outcomes, final=True)
-            self._finish(entry, BatchState.DONE, outcomes, self._clock())
-        await self._writer.room()
-
-    async def split(
-        self,
-        batch_id: str,
-        attempt: Attempt | None = None,
-        outcomes: Outcomes | None = None,
-    ) -> None:
-        """End a batch whose open rows go on in smaller ones. Returns when queued.
-
-        Those follow by `intend` with `parent`. After a crash in between, `unclaimed`
-        tells which rows still need one.
-
-        Args:
-            batch_id: INTENT, or RETRYABLE.
-            attempt: how the request ended; None if RETRYABLE.
-            outcomes: of the rows that are settled, `pending` for those that go on;
-                None if all go on.
-        """
-        before = BatchState.RETRYABLE if attempt is None else BatchState.INTENT
-        entry = self._expect(batch_id, before)
-        if outcomes is not None:
-            entry.expect_outcomes(outcomes, final=False)
-        ended = self._clock() if attempt is None else _end_of(attempt)
-        if attempt is not None:
-            entry.end(attempt)
-        letters = self._finish(entry, BatchState.SPLIT, outcomes, ended)
-        entry.free = store.open_rows(entry, letters)
-        self._split[batch_id] = entry
-        await self._writer.room()
-
-    # --- writing about rows and the run
-
-    async def skip(self, rows: Sequence[RowOutcome]) -> None:
-        """Settle rows without a request. Returns when queued.
-
-        Rows between those of a batch are skipped *before* that batch is intended: a
-        crash in between would leave them neither sent nor settled.
-        """
-        gains: dict[Status, int] = {}
-        for outcome in rows:
-            gains[outcome.status] = gains.get(outcome.status, 0) + 1
-            for entry in self._split.values():
-                if entry.has(outcome.row) and outcome.row not in entry.free:
-                    raise BrokenPromise(f"row {outcome.row}: batch {entry.id} has it")
-        for entry in self._split.values():
-            entry.free.difference_update(outcome.row for outcome in rows)
-        operation = partial(store.insert_rows, rows=tuple(rows))
-        self._writer.put(operation, weight=len(rows), gains=gains)
-        await self._writer.room()
-
-    async def note(self, name: str, value: str) -> None:
-        """Write a fact in place of an older one of that name. Returns when queued."""
-        self._writer.put(partial(store.upsert_fact, name=name, value=value))
-        self._facts[name] = value
-        await self._writer.room()
-
-    # --- inner workings
-
-    def _begin(self, batch_id: str, rows: Sequence[int], parent: str | None) -> Entry:
-        """Make a new batch; it takes its rows from its parent."""
-        members = pack_members(rows)
-        above, depth = self._above(parent, rows)
-        entry = Entry(
-            place=rows[0] * DEPTHS + depth,
-            id=batch_id,
-            parent=above,
-            high=rows[-1],
-            size=len(rows),
-            members=members,
-            intended_at=to_micros(self._clock()),
-        )
-        self._open[batch_id] = entry
-        if parent is not None:
-            self._split[parent].free.difference_update(rows)
-        return entry
-
-    def _above(self, parent: str | None, rows: Sequence[int]) -> tuple[int | None, int]:
-        """Return the place of the parent of a new batch, and how deep it will be."""
-        if parent is None:
-            return None, 0
-        entry = self._split.get(parent)
-        if entry is None:
-            raise BrokenPromise(f"batch {parent}: it is not split")
-        depth = entry.place % DEPTHS + 1
-        if depth == DEPTHS or not entry.free.issuperset(rows):
-            raise BrokenPromise(f"batch {parent}: not all of these rows are left of it")
-        return entry.place, depth
-
-    def _expect(self, batch_id: str, state: BatchState) -> Entry:
-        """Return an open batch that is in `state`."""
-        self._writer.check()
-        entry = self._open.get(batch_id)
-        if entry is None or entry.state is not state:
-            found = "not open" if entry is None else entry.state
-            raise BrokenPromise(f"batch {batch_id}: it is {found}, not {state}")
-        return entry
-
-    def _move(self, entry: Entry, state: BatchState) -> None:
-        self._put_move(entry, entry.move(state))
-
-    def _put_move(self, entry: Entry, before: BatchState) -> None:
-        changing = entry.changing()
-        self._writer.put(
-            partial(store.update_batch, entry=entry, before=before, changing=changing)
-        )
-
-    def _finish(
-        self,
-        entry: Entry,
-        state: BatchState,
-        outcomes: Outcomes | None,
-        settled_at: datetime,
-    ) -> str | None:
-        """Make the last move of a batch; return the letters of its statuses."""
-        before = entry.move(state)
-        del self._open[entry.id]
-        letters, gains = None, {}
-        if outcomes is not None:
-            letters = pack_statuses(outcomes.statuses)
-            gains = tally(letters, entry.size)
-        elif state is BatchState.HELD:
-            gains = {Status.IN_DOUBT: entry.size}
-        known = letters is not None or state is BatchState.HELD
-        changing = entry.changing(to_micros(settled_at) if known else None, letters)
-        operation = partial(
-            store.update_batch,
-            entry=entry,
-            before=before,
-            changing=changing,
-            outcomes=outcomes,
-        )
-        self._writer.put(operation, weight=entry.size, gains=gains)
-        return letters
-
-
-def _end_of(attempt: Attempt) -> datetime:
-    return attempt.started_at + timedelta(seconds=attempt.seconds)

@@ -14,9 +14,9 @@ from engine.journal import store
 from engine.journal.codec import from_micros
 from engine.journal.commit import GroupCommit
 from engine.journal.entry import Entry
-from engine.journal.schema import trouble
+from engine.journal.file import trouble
 from engine.outcome import Status
-from engine.record import Attempt, BatchRecord, BatchState, RowOutcome
+from engine.record import Attempt, BatchRecord, BatchState, RowFinding, RowOutcome
 
 R = TypeVar("R")
 T = TypeVar("T")
@@ -36,6 +36,7 @@ class Reader:
         self._open: dict[str, Entry] = {}
         self._split: dict[str, Entry] = {}
         self._facts: dict[str, str] = {}
+        self._found: dict[int, RowFinding] = {}
         self._unreplayed = False
         self._load()
 
@@ -48,7 +49,10 @@ class Reader:
         return dict(self._facts)
 
     def counts(self) -> dict[Status, int]:
-        """Count the rows whose outcome is durable and final. Reads nothing."""
+        """Count the rows whose outcome is durable and final, findings aside.
+
+        Reads nothing. Rows that were held in doubt count as that, found or not.
+        """
         return dict(self._writer.totals)
 
     def batches(self) -> Iterator[BatchRecord]:
@@ -74,6 +78,33 @@ class Reader:
             for row in page:
                 yield self._checked(store.row_outcome, row)
             after = page[-1][0]
+
+    def findings(self) -> Iterator[RowFinding]:
+        """Read what was found out about rows in doubt, in input order.
+
+        A finding speaks for its row as long as the row's batch leaves it in doubt: in
+        IN_DOUBT, in HELD, or by its outcome. Another outcome came by an answer.
+
+        Raises:
+            JournalError: a record is damaged.
+        """
+        after = -1
+        while page := self._writer.fetch(store.FOUND, after, _PAGE):
+            for row in page:
+                yield self._checked(store.row_finding, row)
+            after = page[-1][0]
+
+    def is_closing(self) -> bool:
+        """Tell whether the disk is full: no batch may begin, answers are still kept."""
+        return self._writer.refusal is not None
+
+    def is_doubted(self, batch_id: str) -> bool:
+        """Tell whether a request for an open batch, this or an earlier, is in doubt.
+
+        Then a later refusal says nothing of the whole: it must not be called failed.
+        """
+        entry = self._open.get(batch_id)
+        return entry is not None and entry.doubted
 
     def is_split(self, batch_id: str) -> bool:
         """Tell whether a batch's rows go on in smaller ones."""
@@ -147,6 +178,7 @@ class Reader:
                 entry.free = self._free(entry, letters)
             else:
                 self._open[entry.id] = entry
+        self._found = {finding.row: finding for finding in self.findings()}
         for row in fetch(store.TOTALS):
             self._writer.gain(self._checked(store.total, row))
 

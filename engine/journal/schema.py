@@ -1,4 +1,4 @@
-"""The journal's tables, the triggers that refuse, and opening and checking a file.
+"""The journal's tables, and the triggers that refuse.
 
 How it works: a batch's key is its *place*: its lowest row times 64, plus how often it
 was split off. Batches of one depth never overlap, so the nearest one below is the only
@@ -7,22 +7,18 @@ one to compare with, and no other index is needed. The file is nearly in input o
 Rules: the schema is compared letter by letter at every open. Change `VERSION` with it.
 """
 
-import os
-import sqlite3
-import stat
-from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
-from pathlib import Path
-from typing import Final, Literal
+# ruff: noqa: S608  the statements are made of constants of this file alone
 
-from engine.errors import JournalError
-from engine.journal.codec import LETTERS, Damage
+from typing import Final
+
+from engine.journal.codec import LETTERS, pack_statuses
 from engine.journal.entry import MOVES
 from engine.outcome import Status
+from engine.record import FINDABLE
 
 #: "mvly": `file` and SQLite show it as the database's owner.
 APPLICATION_ID: Final = 0x6D766C79
-VERSION: Final = 1
+VERSION: Final = 2
 
 _TABLES: Final = f"""
 CREATE TABLE fact (
@@ -45,6 +41,7 @@ CREATE TABLE batch (
                     ('intent', 'retryable', 'in_doubt', 'done', 'held', 'split')),
     attempts        INTEGER NOT NULL CHECK (attempts >= 1),
     history         TEXT NOT NULL,
+    doubted         INTEGER NOT NULL CHECK (doubted IN (0, 1)),
     body_sha256     BLOB NOT NULL CHECK (length(body_sha256) = 32),
     body_bytes      INTEGER NOT NULL CHECK (body_bytes >= 0),
     idempotency_key TEXT,
@@ -66,7 +63,54 @@ CREATE TABLE settled_row (
     settled_at INTEGER NOT NULL,
     seal       INTEGER NOT NULL
 ) STRICT;
+
+CREATE TABLE found (
+    row         INTEGER PRIMARY KEY,
+    status      TEXT NOT NULL CHECK (status IN {tuple(s.value for s in FINDABLE)}),
+    reason      TEXT,
+    detail      TEXT,
+    provider_id TEXT,
+    found_at    INTEGER NOT NULL,
+    seal        INTEGER NOT NULL
+) STRICT;
 """
+
+_DOUBT: Final = pack_statuses([Status.IN_DOUBT])
+
+
+def doubtful(row: str) -> str:
+    """Return the condition that a batch leaves `row`, an expression, in doubt."""
+    return f"""EXISTS (
+        SELECT 1 FROM batch WHERE {_around(row)}
+        AND (state IN ('in_doubt', 'held') OR substr(statuses, CASE
+            WHEN length(statuses) = 1 THEN 1
+            WHEN members IS NULL THEN {row} - low + 1
+            -- Its place among the members: how many there are up to it.
+            ELSE length(replace(hex(substr(members, 1, {row} - low + 1)), '0', ''))
+            END, 1) = '{_DOUBT}'))"""
+
+
+def _around(row: str) -> str:
+    """Return the condition on `batch` that `row` is a member.
+
+    From the batch without a parent around it down through what it was split to.
+    """
+    return f"""place <= {row} * 64 + 63
+            AND place >= (SELECT place FROM batch
+                          WHERE place <= {row} * 64 + 63 AND depth = 0
+                          ORDER BY place DESC LIMIT 1)
+            AND high >= {row}
+            AND (members IS NULL OR substr(members, {row} - low + 1, 1) = x'01')"""
+
+
+def _within(table: str, condition: str) -> str:
+    """Return the condition that `table` tells of a member of the batch NEW."""
+    return f"""EXISTS (
+            SELECT 1 FROM {table} WHERE row BETWEEN NEW.place >> 6 AND NEW.high
+            AND (NEW.members IS NULL
+                 OR substr(NEW.members, row - (NEW.place >> 6) + 1, 1) = x'01')
+            AND {condition})"""
+
 
 #: Name, event, what is wrong, and the condition (or a query that finds it).
 _REFUSALS: Final = (
@@ -74,7 +118,8 @@ _REFUSALS: Final = (
         "batch_begins",
         "INSERT ON batch",
         "a batch begins as an intent",
-        "NEW.state <> 'intent' OR NEW.attempts <> 1 OR NEW.history <> ''",
+        """NEW.state <> 'intent' OR NEW.attempts <> 1 OR NEW.history <> ''
+           OR NEW.doubted""",
     ),
     (
         "batch_apart",
@@ -98,10 +143,13 @@ _REFUSALS: Final = (
         "batch_unsettled",
         "INSERT ON batch",
         "a row is settled already",
-        """EXISTS (
-            SELECT 1 FROM settled_row WHERE row BETWEEN NEW.place >> 6 AND NEW.high
-            AND (NEW.members IS NULL
-                 OR substr(NEW.members, row - (NEW.place >> 6) + 1, 1) = x'01'))""",
+        _within("settled_row", "1"),
+    ),
+    (
+        "batch_unfound",
+        "INSERT ON batch",
+        "a row was found accepted",
+        _within("found", "status = 'accepted'"),
     ),
     (
         "batch_moves",
@@ -140,19 +188,28 @@ _REFUSALS: Final = (
                     AND (OLD.idempotency_key IS NOT NEW.idempotency_key
                          OR NEW.idempotency_key IS NULL))""",
     ),
+    (
+        "batch_doubts",
+        "UPDATE ON batch",
+        "an earlier request is in doubt",
+        """OLD.doubted AND OLD.state = 'intent' AND NEW.state = 'retryable'
+           OR NEW.doubted <> CASE NEW.state WHEN 'in_doubt' THEN 1
+                             WHEN 'retryable' THEN 0 ELSE OLD.doubted END""",
+    ),
+    (
+        "batch_found",
+        "UPDATE ON batch",
+        "a row was found accepted",
+        f"""OLD.state = 'in_doubt' AND NEW.state = 'retryable'
+           AND {_within("found", "status = 'accepted'")}""",
+    ),
     ("batch_stays", "DELETE ON batch", "a batch is never forgotten", "1"),
     (
         "row_apart",
         "INSERT ON settled_row",
         "the row is in a batch",
-        # From the batch without a parent around it down through what it was split to.
-        """EXISTS (
-            SELECT 1 FROM batch WHERE place <= NEW.row * 64 + 63
-            AND place >= (SELECT place FROM batch
-                          WHERE place <= NEW.row * 64 + 63 AND depth = 0
-                          ORDER BY place DESC LIMIT 1)
-            AND high >= NEW.row AND state <> 'split'
-            AND (members IS NULL OR substr(members, NEW.row - low + 1, 1) = x'01'))""",
+        f"""EXISTS (
+            SELECT 1 FROM batch WHERE {_around("NEW.row")} AND state <> 'split')""",
     ),
     (
         "row_once",
@@ -162,6 +219,20 @@ _REFUSALS: Final = (
     ),
     ("row_is", "UPDATE ON settled_row", "an outcome never changes", "1"),
     ("row_stays", "DELETE ON settled_row", "an outcome is never forgotten", "1"),
+    (
+        "found_doubted",
+        "INSERT ON found",
+        "the row is not in doubt",
+        f"NOT {doubtful('NEW.row')}",
+    ),
+    (
+        "found_once",
+        "INSERT ON found",
+        "the row is found already",
+        "EXISTS (SELECT 1 FROM found WHERE row = NEW.row)",
+    ),
+    ("found_is", "UPDATE ON found", "a finding never changes", "1"),
+    ("found_stays", "DELETE ON found", "a finding is never forgotten", "1"),
 )
 
 SCHEMA: Final = _TABLES + "".join(
@@ -169,177 +240,3 @@ SCHEMA: Final = _TABLES + "".join(
     f"BEGIN SELECT RAISE(ABORT, '{refusal}'); END;\n"
     for name, event, refusal, condition in _REFUSALS
 )
-
-_NOT_OURS: Final = (
-    "If it is a copy, go back to the original. Never send from a journal that cannot "
-    "be trusted: start a new run and leave out those who may have been mailed."
-)
-
-
-@contextmanager
-def trouble(path: Path, what: str) -> Iterator[None]:
-    """Turn damage, errors of SQLite and of the file system into JournalError.
-
-    Args:
-        path: the journal, for the message.
-        what: what could not be done, as the end of "cannot …".
-    """
-    try:
-        yield
-    except (Damage, UnicodeDecodeError) as error:
-        # SQLite quotes damaged names in its messages as they are.
-        raise JournalError(f"{path}: damaged: {error}", hint=_NOT_OURS) from error
-    except (sqlite3.Error, OSError) as error:
-        raise _translated(path, what, error) from error
-
-
-def _translated(path: Path, what: str, error: Exception) -> JournalError:
-    code = getattr(error, "sqlite_errorcode", 0) & 0xFF
-    if code == sqlite3.SQLITE_BUSY:
-        return JournalError(
-            f"{path}: another process has it",
-            hint="Wait for the other run to end, or stop it.",
-        )
-    if code in {sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CORRUPT}:
-        return JournalError(f"{path}: damaged: {error}", hint=_NOT_OURS)
-    if code == sqlite3.SQLITE_FULL:
-        return JournalError(
-            f"{path}: cannot {what}: the disk is full",
-            hint="Free some space, then resume.",
-        )
-    if code == sqlite3.SQLITE_CONSTRAINT:
-        return JournalError(
-            f"{path}: refused a contradiction: {error}",
-            hint="This is a mistake in mailvolley, not yours. The journal is intact.",
-        )
-    return JournalError(
-        f"{path}: cannot {what}: {error}",
-        hint="See to the disk and the permissions, then resume.",
-    )
-
-
-def create_file(path: Path, fill: Callable[[sqlite3.Connection], None]) -> None:
-    """Make a journal, complete or not at all.
-
-    Args:
-        path: where; nothing may be there.
-        fill: writes what it begins with.
-
-    Raises:
-        JournalError: the file exists, or cannot be made.
-    """
-    aside = path.with_name(f"{path.name}.inprogress")
-    with trouble(path, "create it"):
-        aside.unlink(missing_ok=True)
-        os.close(os.open(aside, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
-        with closing(_connect(aside)) as db:
-            db.executescript(f"BEGIN; {SCHEMA}")
-            db.execute(f"PRAGMA application_id = {APPLICATION_ID}")
-            db.execute(f"PRAGMA user_version = {VERSION}")
-            fill(db)
-            db.execute("COMMIT")
-        try:
-            # Not a rename: that would replace a journal made in the meantime.
-            os.link(aside, path)
-        except FileExistsError:
-            raise JournalError(
-                f"{path}: a journal is there already",
-                hint="Resume that run, or start another one in its own folder.",
-            ) from None
-        finally:
-            aside.unlink()
-        _sync_directory(path.parent)
-
-
-def open_file(
-    path: Path, *, synchronous: Literal["FULL", "NORMAL", "OFF"]
-) -> sqlite3.Connection:
-    """Take hold of a journal and check all of its structure.
-
-    EXCLUSIVE comes first: then WAL needs no shared memory, nobody else can open the
-    file, and it still opens on a full disk. SQLite's locks go when *any* descriptor of
-    this file is closed in this process: nothing here may open it a second time.
-
-    Raises:
-        JournalError: it is missing, foreign, damaged, or another process has it.
-
-    Source:
-        https://www.sqlite.org/wal.html section 7, use of WAL without shared memory;
-        https://www.sqlite.org/howtocorrupt.html section 2.2, POSIX locks.
-    """
-    with trouble(path, "open it"):
-        _expect_regular(path)
-        db = _connect(path)
-        try:
-            db.execute("PRAGMA locking_mode = EXCLUSIVE")
-            _expect_ours(path, db)
-            db.execute("PRAGMA journal_mode = WAL")
-            db.execute(f"PRAGMA synchronous = {synchronous}")
-            db.execute("PRAGMA fullfsync = ON")  # macOS: fsync leaves it in the drive
-            db.execute("PRAGMA checkpoint_fullfsync = ON")
-            db.execute("PRAGMA temp_store = MEMORY")
-            _expect_sound(db)
-        except BaseException:
-            db.close()
-            raise
-    return db
-
-
-def _connect(path: Path) -> sqlite3.Connection:
-    """Open an existing file; transactions are ours to begin and end."""
-    return sqlite3.connect(
-        f"{path.absolute().as_uri()}?mode=rw",
-        uri=True,
-        timeout=0,
-        isolation_level=None,
-        check_same_thread=False,
-    )
-
-
-def _expect_regular(path: Path) -> None:
-    """Refuse what is not a plain file. A link could lead to another run's journal."""
-    try:
-        mode = path.lstat().st_mode
-    except FileNotFoundError:
-        raise JournalError(
-            f"{path}: there is no journal",
-            hint="Look for the run with `mailvolley status`.",
-        ) from None
-    if not stat.S_ISREG(mode):
-        raise JournalError(f"{path}: not a plain file", hint=_NOT_OURS)
-
-
-def _expect_ours(path: Path, db: sqlite3.Connection) -> None:
-    (owner,) = db.execute("PRAGMA application_id").fetchone()
-    (version,) = db.execute("PRAGMA user_version").fetchone()
-    if owner != APPLICATION_ID:
-        raise JournalError(f"{path}: not a journal of mailvolley", hint=_NOT_OURS)
-    if version != VERSION:
-        raise JournalError(
-            f"{path}: a journal of version {version}, and this program reads {VERSION}",
-            hint="Resume with the version of mailvolley that began the run.",
-        )
-
-
-def _expect_sound(db: sqlite3.Connection) -> None:
-    with closing(sqlite3.connect(":memory:")) as fresh:
-        fresh.executescript(SCHEMA)
-        expected = _schema_of(fresh)
-    if _schema_of(db) != expected:
-        raise Damage("its tables are not those of this version")
-    ((verdict,),) = db.execute("PRAGMA quick_check(1)").fetchall()
-    if verdict != "ok":
-        raise Damage(verdict)
-
-
-def _schema_of(db: sqlite3.Connection) -> list[tuple[str, str]]:
-    return db.execute("SELECT name, sql FROM sqlite_schema ORDER BY name").fetchall()
-
-
-def _sync_directory(folder: Path) -> None:
-    """Make a new name in `folder` survive a power cut."""
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

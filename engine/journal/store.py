@@ -21,28 +21,33 @@ from engine.journal.codec import (
     unpack_statuses,
 )
 from engine.journal.entry import DEPTHS, Entry
+from engine.journal.schema import doubtful
 from engine.outcome import Outcomes, Status
-from engine.record import Attempt, BatchRecord, BatchState, RowOutcome
+from engine.record import Attempt, BatchRecord, BatchState, RowFinding, RowOutcome
 
 Row = tuple[Any, ...]
 
 _FIXED: Final = "place, id, parent, high, size, intended_at"
 _CHANGING: Final = (
     "state, attempts, history, body_sha256, body_bytes, idempotency_key,"
-    " settled_at, statuses"
+    " settled_at, statuses, doubted"
 )
 _BATCH: Final = f"{_FIXED}, members, {_CHANGING}, texts, seal"
 _ROW: Final = "row, status, reason, detail, settled_at"
+_FOUND: Final = "row, status, reason, detail, provider_id, found_at"
 
 _INSERT_BATCH: Final = (
     f"INSERT INTO batch ({_FIXED}, members, {_CHANGING}, seal)"
-    " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+    " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
 )
 _UPDATE_BATCH: Final = (
     f"UPDATE batch SET ({_CHANGING}, texts, seal)"
-    " = (?, ?, ?, ?, ?, ?, ?, ?, ?, ?) WHERE place = ? AND state = ?"
+    " = (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) WHERE place = ? AND state = ?"
 )
 _INSERT_ROW: Final = f"INSERT INTO settled_row ({_ROW}, seal) VALUES (?, ?, ?, ?, ?, ?)"
+_INSERT_FOUND: Final = (
+    f"INSERT INTO found ({_FOUND}, seal) VALUES (?, ?, ?, ?, ?, ?, ?)"
+)
 _UPSERT_FACT: Final = (
     "INSERT INTO fact (name, value, seal) VALUES (?, ?, ?)"
     " ON CONFLICT (name) DO UPDATE SET value = excluded.value, seal = excluded.seal"
@@ -72,6 +77,12 @@ WHERE place > ? AND place <= ? * {DEPTHS} + {DEPTHS - 1} AND parent = ?"""
 
 #: Parameters: the row to start after, how many.
 ROWS: Final = f"SELECT {_ROW}, seal FROM settled_row WHERE row > ? ORDER BY row LIMIT ?"
+
+#: Parameters: the row to start after, how many.
+FOUND: Final = f"SELECT {_FOUND}, seal FROM found WHERE row > ? ORDER BY row LIMIT ?"
+
+#: Parameter: a row. Whether a batch leaves it in doubt.
+IS_DOUBTFUL: Final = f"SELECT {doubtful('?1')}"
 
 #: Parameter: the batch's id.
 BATCH: Final = f"SELECT {_BATCH} FROM batch WHERE id = ?"
@@ -145,6 +156,20 @@ def insert_rows(db: sqlite3.Connection, rows: Sequence[RowOutcome]) -> None:
         db.execute(_INSERT_ROW, (*columns, seal(*columns)))
 
 
+def insert_findings(db: sqlite3.Connection, rows: Sequence[RowFinding]) -> None:
+    """Write what was found out about rows in doubt."""
+    for finding in rows:
+        columns = (
+            finding.row,
+            finding.status.value,
+            clean(finding.reason),
+            clean(finding.detail),
+            clean(finding.provider_id),
+            to_micros(finding.found_at),
+        )
+        db.execute(_INSERT_FOUND, (*columns, seal(*columns)))
+
+
 def insert_facts(db: sqlite3.Connection, facts: Mapping[str, str]) -> None:
     """Write what a new journal begins with."""
     for name, value in facts.items():
@@ -171,7 +196,7 @@ def entry(row: Row) -> tuple[Entry, str | None]:
     """Read a batch, and the letters of its statuses."""
     _expect_whole(row)
     place, batch_id, parent, high, size, intended_at, members = row[:7]
-    state, attempts, history, sha256, body_bytes, key, _, statuses = row[7:15]
+    state, attempts, history, sha256, body_bytes, key, _, statuses, doubted = row[7:16]
     found = Entry(
         place=place,
         id=batch_id.hex(),
@@ -186,6 +211,7 @@ def entry(row: Row) -> tuple[Entry, str | None]:
         state=BatchState(state),
         attempts=attempts,
         history=history,
+        doubted=bool(doubted),
     )
     return found, statuses
 
@@ -195,7 +221,7 @@ def batch(row: Row) -> BatchRecord:
     _expect_whole(row)
     place, batch_id, _, high, size, intended_at, members = row[:7]
     state, attempts, history, sha256, body_bytes, key, settled_at, statuses = row[7:15]
-    texts, parent = row[15], row[17]
+    texts, parent = row[16], row[18]
     ended = past_attempts(history)
     last = ended[-1] if ended and ended[-1].number == attempts else None
     outcomes = None
@@ -279,11 +305,20 @@ def row_outcome(row: Row) -> RowOutcome:
     return RowOutcome(place, Status(status), reason, detail, from_micros(settled_at))
 
 
+def row_finding(row: Row) -> RowFinding:
+    """Read a row of FOUND."""
+    *columns, sealed = row
+    _expect_seal(sealed, seal(*columns), f"what was found of row {columns[0]}")
+    place, status, reason, detail, provider_id, found_at = columns
+    moment = from_micros(found_at)
+    return RowFinding(place, Status(status), reason, detail, provider_id, moment)
+
+
 def _expect_whole(row: Row) -> None:
     """Check the seal of a batch as `update_batch` made it."""
     fixed = seal_bytes(row[6], after=seal(*row[:6]))
-    expected = seal_bytes(row[15], after=seal(*row[7:15], after=fixed))
-    _expect_seal(row[16], expected, f"the batch of row {row[0] // DEPTHS}")
+    expected = seal_bytes(row[16], after=seal(*row[7:16], after=fixed))
+    _expect_seal(row[17], expected, f"the batch of row {row[0] // DEPTHS}")
 
 
 def _expect_seal(found: int, expected: int, what: str) -> None:

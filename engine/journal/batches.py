@@ -1,0 +1,274 @@
+"""What a journal is told of batches: each call an arrow at the head of the package.
+
+How it works: open batches are also held in memory, so that an impossible request fails
+where it is made, before anything is queued. A record is taken down as it is at the time
+of the call; the writer puts it on disk a moment later.
+"""
+
+from collections.abc import Callable, Sequence
+from datetime import datetime, timedelta
+from functools import partial
+from hashlib import sha256
+from pathlib import Path
+
+from engine.errors import BrokenPromise
+from engine.journal import store
+from engine.journal.codec import pack_members, pack_statuses, tally, to_micros
+from engine.journal.commit import GroupCommit
+from engine.journal.entry import DEPTHS, Entry
+from engine.journal.rows import Rows
+from engine.outcome import Outcomes, Status
+from engine.record import Attempt, BatchState
+
+
+class Batches(Rows):
+    """The part of a journal that writes about batches."""
+
+    def __init__(
+        self, path: Path, writer: GroupCommit, clock: Callable[[], datetime]
+    ) -> None:
+        super().__init__(path, writer)
+        self._clock = clock
+
+    def now(self) -> datetime:
+        """Return the present moment, UTC, as the journal writes it down."""
+        return self._clock()
+
+    async def intend(
+        self,
+        batch_id: str,
+        rows: Sequence[int],
+        *,
+        body_sha256: bytes,
+        body_bytes: int,
+        parent: str | None = None,
+        idempotency_key: str | None = None,
+    ) -> int:
+        """Write down that a request is about to leave; return when that is durable.
+
+        A new batch, or the next attempt of one that is RETRYABLE or IN_DOUBT. In doubt,
+        bytes and key are the same as before. New bytes never go with an old key.
+
+        If cancelled, the intent may become durable all the same: `release` it.
+
+        Args:
+            batch_id: hex.
+            rows: 0-based input positions, ascending. Batches do not interleave: from
+                the lowest to the highest, no row may belong to another batch, a split
+                parent and its children aside.
+            body_sha256: 32 bytes.
+            body_bytes: the length of the body.
+            parent: for a new batch, the one that was split into it.
+            idempotency_key: what will be presented to the provider.
+
+        Returns:
+            The number of the attempt that may begin now: 1 for the first.
+
+        Raises:
+            JournalError: also while the disk is full. The batch is as it was then, and
+                the answers to others may still be written: see `is_closing`.
+        """
+        self._writer.expect_open()
+        self._writer.check_room()
+        if len(body_sha256) != sha256().digest_size or body_bytes < 0:
+            raise ValueError(f"batch {batch_id}: not the hash or length of a body")
+        entry = self._open.get(batch_id)
+        if entry is None:
+            entry = self._begin(batch_id, rows, parent)
+            entry.body_sha256, entry.body_bytes = body_sha256, body_bytes
+            entry.idempotency_key = idempotency_key
+            operation = partial(
+                store.insert_batch, entry=entry, changing=entry.changing()
+            )
+            self._writer.put(operation)
+        else:
+            before = entry.repeat(rows, body_sha256, body_bytes, idempotency_key)
+            self._put_move(entry, before)
+        await self._writer.durable()
+        if self._writer.refusal is not None:
+            self._take_back(entry)
+            self._writer.check_room()
+        return entry.attempts
+
+    async def settle(self, batch_id: str, outcomes: Outcomes, attempt: Attempt) -> None:
+        """INTENT to DONE: the answer came. Returns when queued, even if cancelled."""
+        entry = self._expect(batch_id, BatchState.INTENT)
+        entry.expect_outcomes(outcomes, final=True)
+        entry.end(attempt)
+        self._finish(entry, BatchState.DONE, outcomes, _end_of(attempt))
+        await self._writer.room()
+
+    async def release(self, batch_id: str, attempt: Attempt) -> None:
+        """INTENT to RETRYABLE: surely not accepted. Returns when queued.
+
+        Back to IN_DOUBT if an earlier request for the batch was perhaps accepted: what
+        is known of this one says nothing of that.
+        """
+        entry = self._expect(batch_id, BatchState.INTENT)
+        entry.end(attempt)
+        doubted, retryable = BatchState.IN_DOUBT, BatchState.RETRYABLE
+        self._move(entry, doubted if entry.doubted else retryable)
+        await self._writer.room()
+
+    async def doubt(self, batch_id: str, attempt: Attempt) -> None:
+        """INTENT to IN_DOUBT: perhaps accepted. Returns when queued."""
+        entry = self._expect(batch_id, BatchState.INTENT)
+        entry.end(attempt)
+        self._move(entry, BatchState.IN_DOUBT)
+        await self._writer.room()
+
+    async def hold(self, batch_id: str) -> None:
+        """IN_DOUBT to HELD: its rows stay in doubt for good. Returns when queued."""
+        entry = self._expect(batch_id, BatchState.IN_DOUBT)
+        self._finish(entry, BatchState.HELD, None, self._clock())
+        await self._writer.room()
+
+    async def resolve(
+        self,
+        batch_id: str,
+        outcomes: Outcomes | None = None,
+        *,
+        resend: bool = False,
+    ) -> None:
+        """End a doubt: IN_DOUBT to DONE or RETRYABLE. Returns when queued.
+
+        Args:
+            batch_id: a batch in doubt.
+            outcomes: what was found out: to DONE. Rows that have a finding take what
+                it says instead.
+            resend: to RETRYABLE. Unless it is known that nothing was accepted, only
+                the user may say so: some may be mailed twice. Not if a row was found
+                accepted: that one surely would be.
+        """
+        if (outcomes is None) is not resend:
+            raise ValueError("resolve with outcomes, or with resend=True")
+        entry = self._expect(batch_id, BatchState.IN_DOUBT)
+        if outcomes is None:
+            self._expect_unaccepted(batch_id, entry.rows())
+            self._move(entry, BatchState.RETRYABLE)
+        else:
+            entry.expect_outcomes(outcomes, final=True)
+            outcomes = self._with_findings(entry.rows(), outcomes)
+            self._finish(entry, BatchState.DONE, outcomes, self._clock())
+        await self._writer.room()
+
+    async def split(
+        self,
+        batch_id: str,
+        attempt: Attempt | None = None,
+        outcomes: Outcomes | None = None,
+    ) -> None:
+        """End a batch whose open rows go on in smaller ones. Returns when queued.
+
+        Those follow by `intend` with `parent`. After a crash in between, `unclaimed`
+        tells which rows still need one.
+
+        Args:
+            batch_id: INTENT, or RETRYABLE.
+            attempt: how the request ended; None if RETRYABLE.
+            outcomes: of the rows that are settled, `pending` for those that go on;
+                None if all go on.
+        """
+        before = BatchState.RETRYABLE if attempt is None else BatchState.INTENT
+        entry = self._expect(batch_id, before)
+        if outcomes is not None:
+            entry.expect_outcomes(outcomes, final=False)
+        ended = self._clock() if attempt is None else _end_of(attempt)
+        if attempt is not None:
+            entry.end(attempt)
+        letters = self._finish(entry, BatchState.SPLIT, outcomes, ended)
+        entry.free = store.open_rows(entry, letters)
+        self._split[batch_id] = entry
+        await self._writer.room()
+
+    # --- inner workings
+
+    def _begin(self, batch_id: str, rows: Sequence[int], parent: str | None) -> Entry:
+        """Make a new batch; it takes its rows from its parent."""
+        members = pack_members(rows)
+        self._expect_unaccepted(batch_id, rows)
+        above, depth = self._above(parent, rows)
+        entry = Entry(
+            place=rows[0] * DEPTHS + depth,
+            id=batch_id,
+            parent=above,
+            high=rows[-1],
+            size=len(rows),
+            members=members,
+            intended_at=to_micros(self._clock()),
+        )
+        self._open[batch_id] = entry
+        if parent is not None:
+            self._split[parent].free.difference_update(rows)
+        return entry
+
+    def _above(self, parent: str | None, rows: Sequence[int]) -> tuple[int | None, int]:
+        """Return the place of the parent of a new batch, and how deep it will be."""
+        if parent is None:
+            return None, 0
+        entry = self._split.get(parent)
+        if entry is None:
+            raise BrokenPromise(f"batch {parent}: it is not split")
+        depth = entry.place % DEPTHS + 1
+        if depth == DEPTHS or not entry.free.issuperset(rows):
+            raise BrokenPromise(f"batch {parent}: not all of these rows are left of it")
+        return entry.place, depth
+
+    def _take_back(self, entry: Entry) -> None:
+        """Undo an intent whose request will not leave."""
+        if entry.doubted:
+            self._move(entry, BatchState.IN_DOUBT)
+            return
+        now, number = self._clock(), entry.attempts
+        entry.end(Attempt(number, now, 0.0, "not_sent", None, None))
+        self._move(entry, BatchState.RETRYABLE)
+
+    def _expect(self, batch_id: str, state: BatchState) -> Entry:
+        """Return an open batch that is in `state`."""
+        self._writer.check()
+        entry = self._open.get(batch_id)
+        if entry is None or entry.state is not state:
+            found = "not open" if entry is None else entry.state
+            raise BrokenPromise(f"batch {batch_id}: it is {found}, not {state}")
+        return entry
+
+    def _move(self, entry: Entry, state: BatchState) -> None:
+        self._put_move(entry, entry.move(state))
+
+    def _put_move(self, entry: Entry, before: BatchState) -> None:
+        changing = entry.changing()
+        self._writer.put(
+            partial(store.update_batch, entry=entry, before=before, changing=changing)
+        )
+
+    def _finish(
+        self,
+        entry: Entry,
+        state: BatchState,
+        outcomes: Outcomes | None,
+        settled_at: datetime,
+    ) -> str | None:
+        """Make the last move of a batch; return the letters of its statuses."""
+        before = entry.move(state)
+        del self._open[entry.id]
+        letters, gains = None, {}
+        if outcomes is not None:
+            letters = pack_statuses(outcomes.statuses)
+            gains = tally(letters, entry.size)
+        elif state is BatchState.HELD:
+            gains = {Status.IN_DOUBT: entry.size}
+        known = letters is not None or state is BatchState.HELD
+        changing = entry.changing(to_micros(settled_at) if known else None, letters)
+        operation = partial(
+            store.update_batch,
+            entry=entry,
+            before=before,
+            changing=changing,
+            outcomes=outcomes,
+        )
+        self._writer.put(operation, weight=entry.size, gains=gains)
+        return letters
+
+
+def _end_of(attempt: Attempt) -> datetime:
+    return attempt.started_at + timedelta(seconds=attempt.seconds)
