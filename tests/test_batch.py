@@ -9,8 +9,8 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from engine.batch import NAMESPACE, batch_id, batches, cut, message_ids
-from engine.message import Messages
+from engine.batch import NAMESPACE, batch_id, batches, cut, halves, message_ids
+from engine.message import Batch, Messages
 
 SIZES = st.lists(st.integers(0, 50), max_size=60)
 COUNTS = st.integers(1, 12)
@@ -158,3 +158,45 @@ def test_batches_keep_rows_addresses_and_parts_together(
         members = [messages.message_ids[row // 3] for row in batch.rows]
         assert batch_id("spring", 2, members) == batch.id
     assert len(made) == len({batch.id for batch in made})
+
+
+def batch_of(size: int, batch: str = "b1") -> Batch:
+    """Make a batch whose messages can be told apart."""
+    return Batch(
+        id=batch,
+        rows=[3 * n for n in range(size)],
+        addresses=[f"a{n}@a.example" for n in range(size)],
+        parts=[b"%d" % n for n in range(size)],
+    )
+
+
+@given(st.integers(2, 1000))
+@example(2)
+@example(3)
+def test_halves_laid_end_to_end_are_the_batch(size: int) -> None:
+    """Nothing is lost, doubled or moved, and both are as small as they can be."""
+    batch = batch_of(size)
+    first, second = halves(batch)
+    assert batch.rows == first.rows + second.rows
+    assert batch.addresses == first.addresses + second.addresses
+    assert batch.parts == first.parts + second.parts
+    assert 0 <= len(second) - len(first) <= 1
+
+
+def test_all_pieces_of_a_batch_have_ids_of_their_own() -> None:
+    """Down to single messages, each is another request with another key."""
+    pieces = [batch_of(64)]
+    for piece in pieces:
+        if len(piece) > 1:
+            pieces += halves(piece)
+    assert 127 == len(pieces) == len({piece.id for piece in pieces})
+    assert all(re.fullmatch("[0-9a-f]{32}", piece.id) for piece in pieces[1:])
+
+
+def test_halves_are_the_same_after_a_crash() -> None:
+    """Their ids follow from the batch's id, in this version and in later ones."""
+    first, second = halves(batch_of(4))
+    assert (first, second) == halves(batch_of(4))
+    assert halves(batch_of(4, "b2"))[0].id != first.id
+    assert "447583f600a80acd2ec5fcdd5f6e348e" == first.id
+    assert "b10f3c3845a883d9c367ce4ab6ae55fa" == second.id

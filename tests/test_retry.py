@@ -15,7 +15,7 @@ from engine.errors import (
     Unavailable,
 )
 from engine.outcome import Status
-from engine.retry import Decision, GiveUp, Retry, RetryPolicy, StopRun
+from engine.retry import Breaker, Decision, GiveUp, Retry, RetryPolicy, StopRun
 
 POLICY = RetryPolicy()
 
@@ -125,6 +125,37 @@ def test_unanswered_is_never_sent_again(
     assert GiveUp(Status.IN_DOUBT) == decision
 
 
+@given(st.integers(0, POLICY.max_faults - 2), chances)
+def test_unanswered_with_a_key_is_asked_again_a_little_later(
+    faults: int, chance: float
+) -> None:
+    """The provider knows the request again, so asking for its answer is harmless."""
+    error = Unanswered("no answer", reason="timeout")
+    decision = POLICY.after(
+        error, faults=faults, throttles=0, random=lambda: chance, keyed=True
+    )
+    assert Retry(chance * (0.25 * 2**faults), pause_all=False) == decision
+
+
+@given(st.integers(POLICY.max_faults - 1, 5000), chances)
+def test_unanswered_with_a_key_is_in_doubt_at_last(faults: int, chance: float) -> None:
+    """Six attempts without an answer are enough; it may have been accepted."""
+    error = Unanswered("no answer", reason="timeout")
+    decision = POLICY.after(
+        error, faults=faults, throttles=0, random=lambda: chance, keyed=True
+    )
+    assert GiveUp(Status.IN_DOUBT) == decision
+
+
+@given(st.sampled_from([0, POLICY.max_faults - 1]), chances)
+def test_wait_beyond_patience_stops_the_run_whatever_the_batch_has_left(
+    faults: int, chance: float
+) -> None:
+    """A Retry-After of a day is about the provider, also with the last attempt."""
+    decision = decide(unavailable(86_400), faults=faults, chance=chance)
+    assert StopRun(86_400) == decision
+
+
 def test_rejected_batch_is_rejected() -> None:
     """A batch refused for its contents is not sent again."""
     error = BatchRejected("bad sender", reason="invalid_sender", http_status=422)
@@ -156,3 +187,111 @@ def test_policy_that_cannot_work_is_refused(wrong: dict[str, float]) -> None:
     """A policy without waits or attempts is refused where it is made."""
     with pytest.raises(ValueError, match="must be"):
         RetryPolicy(**wrong)
+
+
+# --- the breaker ----------------------------------------------------------------------
+
+
+def fail(
+    breaker: Breaker, times: int, *, every: float = 1.0, chance: float = 0.5
+) -> list[float | None]:
+    """Count that many faults in a row, and return what each says."""
+    return [breaker.failed(every * n, lambda: chance) for n in range(times)]
+
+
+def warm() -> Breaker:
+    """Make a breaker that has seen one answer."""
+    breaker = Breaker()
+    breaker.answered()
+    return breaker
+
+
+def test_breaker_opens_at_the_fifth_fault_in_a_row() -> None:
+    """Four are the batches' own; from the fifth on everybody waits."""
+    breaker = warm()
+    assert [None] * 4 == fail(breaker, 4)
+    assert not breaker.is_open
+    assert breaker.failed(4.0, lambda: 0.5) is not None
+    assert breaker.is_open
+
+
+def test_answer_closes_the_breaker_and_begins_the_count_anew() -> None:
+    """After it, again five faults in a row are needed, and the first wait is short."""
+    breaker = Breaker(share=1.0)
+    breaker.answered()
+    waits = fail(breaker, 9)
+    breaker.answered()
+    assert not breaker.is_open
+    again = fail(breaker, 9)
+    assert waits == again
+
+
+def test_faults_between_answers_open_the_breaker_beyond_a_tenth() -> None:
+    """Every second request failing opens it soon; every twentieth never does."""
+    for every, opens in ((2, True), (20, False)):
+        breaker = Breaker()
+        opened = []
+        for n in range(1000):
+            if n % every:
+                breaker.answered()
+            else:
+                opened.append(breaker.failed(float(n), lambda: 0.5) is not None)
+        assert opens == any(opened)
+        assert not any(opened[:5])
+
+
+def test_breaker_that_opened_by_the_share_opens_again_while_it_is_exceeded() -> None:
+    """An answer lets requests through; the next fault holds them for a second."""
+    breaker = Breaker()
+    for n in range(20):
+        breaker.failed(float(n), lambda: 0.0)
+    breaker.answered()
+    assert 0.5 == breaker.failed(21.0, lambda: 0.0)
+
+
+@pytest.mark.parametrize(("chance", "share"), [(0.0, 0.5), (0.5, 0.75)])
+def test_breaker_waits_double_to_the_cap(chance: float, share: float) -> None:
+    """1, 2, 4 … 256, 300, 300 s, of which half and a part of the rest by chance."""
+    waits = fail(warm(), 15, chance=chance)[4:]
+    expected = [share * min(300, 2**n) for n in range(11)]
+    assert expected == waits
+
+
+@given(st.integers(0, 5000), chances)
+def test_breaker_never_waits_longer_than_the_cap_nor_less_than_half_a_second(
+    more: int, chance: float
+) -> None:
+    """However long an outage, and whatever chance says."""
+    breaker = Breaker(patience=math.inf)
+    breaker.answered()
+    wait = fail(breaker, 5 + more, every=0.0, chance=chance)[-1]
+    assert wait is not None
+    assert 0.5 <= wait <= 300
+
+
+def test_breaker_gives_up_after_an_hour_without_an_answer() -> None:
+    """It counts from the first fault, and an answer begins the hour anew."""
+    breaker = warm()
+    assert math.inf not in fail(breaker, 36, every=100.0)
+    breaker.answered()
+    waits = [breaker.failed(5000 + 100.0 * n, lambda: 0.5) for n in range(37)]
+    assert math.inf not in waits[:36]
+    assert math.inf == waits[36]
+
+
+def test_breaker_gives_up_soon_before_the_first_answer_ever() -> None:
+    """An address that is wrong is not worth an hour: half a minute."""
+    waits = fail(Breaker(), 7, every=5.0)
+    assert math.inf not in waits[:6]
+    assert math.inf == waits[6]
+
+
+def test_few_faults_stop_no_run_however_far_apart_they_are() -> None:
+    """Four in a row may be of one batch: the breaker is shut and says nothing."""
+    assert [None] * 4 == fail(warm(), 4, every=10_000.0)
+
+
+def test_patience_of_the_user_bounds_the_first_patience_too() -> None:
+    """Who wants to wait ten seconds waits ten, before the first answer as well."""
+    waits = fail(Breaker(patience=10.0), 6, every=2.0)
+    assert math.inf == waits[5]
