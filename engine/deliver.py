@@ -16,8 +16,7 @@ cannot, except by cancelling the nursery, and then its batch is in doubt.
 import hashlib
 import math
 import random
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import timedelta
 from types import TracebackType
@@ -27,7 +26,13 @@ import polars as pl
 import trio
 
 from engine.batch import batches, halves
-from engine.errors import ProviderError, Throttled, Unanswered, Unavailable
+from engine.errors import (
+    JournalError,
+    ProviderError,
+    Throttled,
+    Unanswered,
+    Unavailable,
+)
 from engine.journal import Journal
 from engine.message import Batch, Messages, Request, Response
 from engine.outcome import Outcomes, Status
@@ -36,6 +41,7 @@ from engine.providers.base import TOO_LARGE, Provider
 from engine.record import Attempt, RowOutcome
 from engine.render import Failure, Renderer
 from engine.retry import Breaker, Decision, GiveUp, Retry, RetryPolicy, StopRun
+from engine.stop import Stop
 
 #: Bytes of a batch that are not its messages: brackets, keys, commas.
 FRAME = 256
@@ -66,49 +72,6 @@ class Connection(Protocol):
         `sent` is called when all of it is on the wire.
         """
         ...
-
-
-class Stop:
-    """The wish that the run end: nothing new departs, what is under way may finish.
-
-    Attributes:
-        requested: whether anybody has asked.
-        cause: the first error that asked, or None where it was the user.
-    """
-
-    def __init__(self) -> None:
-        self.requested = False
-        self.cause: ProviderError | None = None
-        self._waits: set[trio.CancelScope] = set()
-        self._asked = trio.Event()
-
-    def request(self, cause: ProviderError | None = None) -> None:
-        """Ask for the end of the run. Asking again changes nothing."""
-        if not self.requested:
-            self.requested, self.cause = True, cause
-            self._asked.set()
-        for scope in tuple(self._waits):
-            scope.cancel()
-
-    async def wait_requested(self) -> None:
-        """Wait until somebody asks."""
-        await self._asked.wait()
-
-    @contextmanager
-    def ends(self) -> Iterator[trio.CancelScope]:
-        """Let a stop end what waits inside, until `unstoppable` is called."""
-        with trio.CancelScope() as scope:
-            self._waits.add(scope)
-            if self.requested:
-                scope.cancel()
-            try:
-                yield scope
-            finally:
-                self._waits.discard(scope)
-
-    def unstoppable(self, scope: trio.CancelScope) -> None:
-        """From here on a stop lets this scope finish."""
-        self._waits.discard(scope)
 
 
 @dataclass(frozen=True, slots=True)
@@ -280,15 +243,22 @@ class Delivery:
         """Write the intent and wait for the moment to send. Returns the attempt."""
         batch = sending.batch
         keyed = self.provider.capabilities.idempotency == "key"
-        with trio.CancelScope(shield=True):  # an fsync: milliseconds
-            number = await self.journal.intend(
-                batch.id,
-                batch.rows,
-                body_sha256=sending.sha256,
-                body_bytes=len(sending.request.body),
-                parent=sending.parent,
-                idempotency_key=batch.id if keyed else None,
-            )
+        try:
+            with trio.CancelScope(shield=True):  # an fsync: milliseconds
+                number = await self.journal.intend(
+                    batch.id,
+                    batch.rows,
+                    body_sha256=sending.sha256,
+                    body_bytes=len(sending.request.body),
+                    parent=sending.parent,
+                    idempotency_key=batch.id if keyed else None,
+                )
+        except JournalError as error:
+            if not self.journal.is_closing():
+                raise
+            # The disk is full, but has room for the answers that are under way.
+            self.stop.request(error)
+            await trio.sleep_forever()  # the stop has ended this wait already
         try:
             await turn.depart()
             await trio.lowlevel.checkpoint_if_cancelled()  # came during the fsync

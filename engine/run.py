@@ -19,8 +19,8 @@ import trio
 
 from engine import results, rundir, snapshot, wire
 from engine.campaign import Limits
-from engine.deliver import Connection, Delivery, Stop
-from engine.errors import EngineError, JournalError, ProviderError, first
+from engine.deliver import Connection, Delivery
+from engine.errors import EngineError, JournalError, first
 from engine.journal import Journal
 from engine.outcome import InDoubt, Outcomes, Status
 from engine.pace import Pace
@@ -28,6 +28,7 @@ from engine.planning import Plan
 from engine.record import BatchState
 from engine.retry import Breaker
 from engine.secret import Secret
+from engine.stop import Stop
 
 #: Seconds between two looks that progress.json gives.
 PROGRESS_EVERY = 0.5
@@ -53,7 +54,7 @@ class Ended:
     results: Path
     seconds: float
     sent: int
-    cause: ProviderError | None
+    cause: EngineError | None
 
     @property
     def messages_per_second(self) -> float:
@@ -227,8 +228,11 @@ class Run:
         """Settle what an earlier start left in doubt, as the user chose."""
         if self._in_doubt == "hold":
             return
+        found = {finding.row for finding in journal.findings()}
         doubtful = [
-            batch for batch in journal.batches() if batch.state is BatchState.IN_DOUBT
+            batch
+            for batch in journal.batches()
+            if batch.state is BatchState.IN_DOUBT and found.isdisjoint(batch.rows)
         ]
         for batch in doubtful:
             if self._in_doubt == "resend":

@@ -22,7 +22,7 @@ import trio
 from trio.testing import MockClock
 
 from engine.batch import message_ids
-from engine.deliver import Delivery, Stop
+from engine.deliver import Delivery
 from engine.errors import AccountRejected, Throttled, Unanswered, Unavailable
 from engine.journal import Journal
 from engine.message import Batch, Envelope, Request, Response
@@ -33,6 +33,7 @@ from engine.providers.cloudmails import CloudMails
 from engine.record import BatchRecord, BatchState
 from engine.render import Renderer
 from engine.retry import Breaker, RetryPolicy
+from engine.stop import Stop
 
 BEGAN = datetime(2026, 11, 20, 12, 0, tzinfo=UTC)
 DONE = frozenset({BatchState.DONE, BatchState.HELD})

@@ -20,6 +20,7 @@ FLOORS = (
     {"parquet", "report", "rundir"},
     {"manifest", "snapshot"},
     {"recipients", "secret", "journal", "wire", "pace", "results"},
+    {"stop"},
     {"planning", "deliver"},
     {"history", "run"},
     {"job"},

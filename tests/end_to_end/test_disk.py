@@ -1,0 +1,116 @@
+"""A disk that fills up in mid-run: sending stops, and no answer is lost."""
+
+import os
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from end_to_end.desk import Desk, Site
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A disk of 24 MB."""
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    mounted = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=24m", "tmpfs", folder],
+        capture_output=True,
+        check=False,
+    )
+    if mounted.returncode != 0:
+        pytest.skip("a file system can be mounted by root alone")
+    yield folder
+    subprocess.run(["umount", "--lazy", folder], check=True)
+
+
+def _fill(folder: Path) -> Path:
+    """Take all the room that there is."""
+    filler = folder / "filler"
+    with filler.open("wb", buffering=0) as file:
+        try:
+            while True:
+                file.write(bytes(65536))
+        except OSError:
+            pass
+        try:
+            while True:
+                file.write(bytes(512))
+        except OSError:
+            os.fsync(file.fileno())
+    return filler
+
+
+@pytest.mark.slow
+def test_a_full_disk_stops_the_run_and_a_resume_finishes_it(
+    desk: Desk, small_disk: Path, start_sandbox: Callable[..., Site]
+) -> None:
+    """Exit 3; what was answered is kept; with room again the rest is sent, once."""
+    site = start_sandbox(latency=0.1)
+    desk.list(3000)
+    process = desk.start(
+        "send",
+        "letter.toml",
+        f"--base-url={site.url}",
+        f"--runs-dir={small_disk}",
+        "--yes",
+    )
+    deadline = time.monotonic() + 20
+    while site.ask("stats")["requests"] < 20:
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    filler = _fill(small_disk)
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 3, err
+    seen = len(site.accepted())
+
+    filler.unlink()
+    (manifest,) = small_disk.glob("letter/*/manifest.json")
+    ended = desk.run("resume", manifest.parent, "--yes", "--json")
+    counts = ended.json["counts"]
+    assert counts["in_doubt"] == 0
+    assert counts["accepted"] == 3000
+    assert seen < 3000
+    assert site.ask("stats")["twice"] == []
+
+
+@pytest.mark.slow
+def test_a_stopped_process_goes_on_where_it_was(
+    desk: Desk, start_sandbox: Callable[..., Site]
+) -> None:
+    """SIGSTOP and SIGCONT, as when a laptop sleeps: nobody twice, no burst after it."""
+    site = start_sandbox(latency=0.05)
+    desk.list(1200)
+    process = desk.start(
+        "send",
+        "letter.toml",
+        f"--base-url={site.url}",
+        "--yes",
+        "--json",
+        "--set=limits.messages_per_second=400",
+    )
+    while site.ask("stats")["requests"] < 10:
+        time.sleep(0.02)
+    os.kill(process.pid, 19)
+    time.sleep(2.5)
+    os.kill(process.pid, 18)
+    process.communicate(timeout=60)
+    arrivals = [(r["at"], r["messages"]) for r in site.ask("requests?limit=10000")]
+
+    assert process.returncode == 0
+    assert site.ask("stats")["twice"] == []
+    for at, _ in arrivals:
+        in_a_second = sum(m for t, m in arrivals if at <= t < at + 1.0)
+        assert in_a_second <= 400
+
+
+def test_a_folder_that_cannot_be_written_is_refused(desk: Desk, sandbox: Site) -> None:
+    """Exit 2 before anything is sent, and the way out is named."""
+    (desk.folder / "runs").write_text("a file where a folder should be")
+    ended = desk.send(sandbox.url)
+
+    assert ended.code == 2
+    assert "--runs-dir" in ended.err
+    assert sandbox.ask("stats")["requests"] == 0
