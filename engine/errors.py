@@ -8,6 +8,7 @@
     │  ├─ RunLocked            another process owns the campaign
     │  └─ RunFinished          the campaign has been sent already
     ├─ JournalError            the durable record cannot be written or trusted
+    ├─ EventsError             what should be a provider's events cannot be read
     ├─ ProviderError           one request did not end in an answer per message
     │  ├─ Throttled            surely not accepted: the account must wait
     │  ├─ Unavailable          surely not accepted: try again
@@ -70,6 +71,10 @@ class RunFinished(RunError):
 
 class JournalError(EngineError):
     """The journal cannot be written or trusted; sending has stopped."""
+
+
+class EventsError(EngineError):
+    """A file or a post that should hold a provider's events cannot be read."""
 
 
 class ProviderError(EngineError):

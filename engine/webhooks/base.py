@@ -1,0 +1,59 @@
+"""What the readings of posts share: JSON without guessing, and tolerant fields.
+
+Rules: a body that is no JSON, or JSON of no event, is refused whole. Within an event a
+field that is missing or of the wrong kind is None: what a provider adds or leaves out
+tomorrow must not stop a file of a million events.
+"""
+
+from datetime import UTC, datetime
+from typing import Any
+
+import orjson
+
+from engine.errors import EventsError
+
+
+def content(body: bytes) -> Any:
+    """Return what a post holds; None if it is empty.
+
+    Raises:
+        EventsError: it is not JSON.
+    """
+    if not body.strip():
+        return None
+    try:
+        return orjson.loads(body)
+    except orjson.JSONDecodeError as error:
+        raise EventsError(f"is not JSON in UTF-8: {error.msg}") from error
+
+
+def text(value: object) -> str | None:
+    """Return a text; ids that were written as numbers too. Empty is None."""
+    if isinstance(value, bool) or not isinstance(value, str | int):
+        return None
+    return str(value).strip() or None
+
+
+def table(value: object) -> dict[str, object]:
+    """Return an object; of anything else, an empty one."""
+    return value if isinstance(value, dict) else {}
+
+
+def moment(value: object) -> datetime | None:
+    """Return a moment, from ISO 8601 or from seconds since 1970; UTC.
+
+    A text without a time zone is UTC: no provider means the zone of the reader.
+    """
+    try:
+        if isinstance(value, str):
+            found = datetime.fromisoformat(value.strip())
+            return (
+                found.replace(tzinfo=UTC)
+                if found.tzinfo is None
+                else found.astimezone(UTC)
+            )
+        if isinstance(value, int | float) and not isinstance(value, bool):
+            return datetime.fromtimestamp(value, UTC)
+    except (ValueError, OverflowError, OSError):
+        pass
+    return None
