@@ -11,13 +11,15 @@ from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
+from typing import Generic, Self, TypeVar
 
 import polars as pl
 
 from engine import parquet, rundir
 from engine.errors import BrokenPromise, JournalError
+from engine.manifest import Manifest
 from engine.outcome import Outcomes, Status
-from engine.record import BatchRecord, BatchState, RowOutcome
+from engine.record import BatchRecord, BatchState, RowFinding, RowOutcome
 
 COLUMNS: dict[str, pl.DataType] = {
     "row": pl.UInt64(),
@@ -51,9 +53,19 @@ SETTLED = {
         "latency_ms",
     )
 }
+#: What was found out later of a row in doubt, and goes in the place of the doubt.
+FOUND = {
+    "row": COLUMNS["row"],
+    "status_found": COLUMNS["status"],
+    "reason_found": COLUMNS["reason"],
+    "detail_found": COLUMNS["detail"],
+    "provider_id_found": COLUMNS["provider_id"],
+    "settled_at_found": COLUMNS["settled_at"],
+}
 MOST_ATTEMPTS = 2**16 - 1
 
 Record = BatchRecord | RowOutcome
+R = TypeVar("R", BatchRecord | RowOutcome, RowFinding)
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +79,18 @@ class Header:
     version: str
     planned_at: datetime
 
+    @classmethod
+    def of(cls, manifest: Manifest) -> Self:
+        """Return what the results of a run have in common."""
+        return cls(
+            campaign=manifest.campaign,
+            run=manifest.run,
+            provider=manifest.definition["provider"]["name"],
+            manifest=manifest.sha256,
+            version=manifest.versions["mailvolley"],
+            planned_at=datetime.fromisoformat(manifest.created_at),
+        )
+
 
 def write(
     path: Path,
@@ -74,6 +98,8 @@ def write(
     batches: Iterable[BatchRecord],
     skipped: Iterable[RowOutcome],
     header: Header,
+    *,
+    findings: Iterable[RowFinding] = (),
 ) -> dict[Status, int]:
     """Write the results of a run.
 
@@ -83,6 +109,7 @@ def write(
         batches: what was sent, ordered by first row.
         skipped: rows settled without a request, ordered by row.
         header: what is the same in every row.
+        findings: what was found out of rows in doubt, ordered by row.
 
     Returns:
         Rows by status.
@@ -93,7 +120,7 @@ def write(
         JournalError: the journal cannot be read, or the file not be written; likewise.
     """
     aside = path.with_name(f".{path.name}.inprogress")
-    frames = _frames(recipients, batches, skipped, header)
+    frames = project(recipients, batches, skipped, header, findings=findings)
     metadata = {
         "campaign": header.campaign,
         "run": header.run,
@@ -136,33 +163,40 @@ def _counted(path: Path, rows: int) -> dict[Status, int]:
     return counts
 
 
-def _frames(
+def project(
     recipients: Path,
     batches: Iterable[BatchRecord],
     skipped: Iterable[RowOutcome],
     header: Header,
+    *,
+    findings: Iterable[RowFinding] = (),
 ) -> Iterator[pl.DataFrame]:
-    """Give each row of the list its outcome, group by group.
+    """Give each row of the list its outcome, group by group: what `write` writes.
 
     What has been read of the journal reaches as far as the first row of the record
     after it: the records are ordered by their first rows, and may overlap.
+
+    Raises:
+        BrokenPromise: the journal tells of rows that are not there, or of one twice.
+        JournalError: the journal cannot be read.
     """
     sources: tuple[Iterable[Record], ...] = (batches, skipped)
-    records = heapq.merge(*sources, key=_first_row)
-    record = next(records, None)
+    records = _Ahead(heapq.merge(*sources, key=_first_row))
+    found = _Ahead(findings)
     rest = pl.DataFrame(schema=SETTLED)
     for group in parquet.groups(recipients):
         first, last = group["row"][0], group["row"][-1]
         gathered = _Gathered()
-        while record is not None and _first_row(record) <= last:
+        for record in records.until(last):
             gathered.add(record)
-            record = next(records, None)
         known = pl.concat([rest, gathered.frame()])
         _expect_none(known.filter(pl.col("row") < first))
         rest = known.filter(pl.col("row") > last)
-        yield _join(group, known.filter(pl.col("row") <= last), header)
-    if record is not None:
-        rest = pl.DataFrame({"row": [_first_row(record)]})
+        settled = known.filter(pl.col("row") <= last)
+        laid_over = _lay_over(settled, _found(found.until(last), first))
+        yield _join(group, laid_over, header)
+    for beyond in (*records.left(), *found.left()):
+        rest = pl.DataFrame({"row": [_first_row(beyond)]})
     _expect_none(rest)
 
 
@@ -175,10 +209,57 @@ def _expect_none(beyond: pl.DataFrame) -> None:
         )
 
 
-def _first_row(record: Record) -> int:
-    if isinstance(record, RowOutcome):
-        return record.row
-    return record.rows[0]
+class _Ahead(Generic[R]):
+    """Records in the order of their first rows, taken up to a row at a time."""
+
+    def __init__(self, records: Iterable[R]) -> None:
+        self._records: Iterator[R] = iter(records)
+        self._next: R | None = next(self._records, None)
+
+    def until(self, last: int) -> Iterator[R]:
+        """Take the records that begin at row `last` or before."""
+        while self._next is not None and _first_row(self._next) <= last:
+            yield self._next
+            self._next = next(self._records, None)
+
+    def left(self) -> list[R]:
+        """Return the next record, if there is one."""
+        return [] if self._next is None else [self._next]
+
+
+def _first_row(record: Record | RowFinding) -> int:
+    return record.rows[0] if isinstance(record, BatchRecord) else record.row
+
+
+def _found(findings: Iterable[RowFinding], first: int) -> pl.DataFrame:
+    found = pl.DataFrame(
+        [
+            (f.row, f.status, f.reason, f.detail, f.provider_id, f.found_at)
+            for f in findings
+        ],
+        schema=FOUND,
+        orient="row",
+    )
+    _expect_none(found.filter(pl.col("row") < first))
+    return found
+
+
+def _lay_over(settled: pl.DataFrame, found: pl.DataFrame) -> pl.DataFrame:
+    """Put what was found out in the place of the doubt; whatever else is known stays.
+
+    A row may have left the doubt in another way: then that came by an answer.
+    """
+    if not found.height:
+        return settled
+    joined = settled.join(found, on="row", how="left", maintain_order="left")
+    doubtful = pl.col("status") == Status.IN_DOUBT
+    is_found = doubtful & pl.col("status_found").is_not_null()
+    return joined.select(
+        pl.when(is_found).then(f"{name}_found").otherwise(name).alias(name)
+        if f"{name}_found" in FOUND
+        else name
+        for name in SETTLED
+    )
 
 
 def _join(group: pl.DataFrame, settled: pl.DataFrame, header: Header) -> pl.DataFrame:

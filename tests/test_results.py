@@ -11,6 +11,7 @@ from pathlib import Path
 import polars as pl
 import pytest
 import trio
+from handmade import make
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -18,10 +19,11 @@ from engine import parquet, results, snapshot
 from engine.errors import BrokenPromise, JournalError
 from engine.journal import Journal
 from engine.outcome import Outcomes, Status
-from engine.record import Attempt, BatchRecord, BatchState, RowOutcome
+from engine.record import Attempt, BatchRecord, BatchState, RowFinding, RowOutcome
 
 PLANNED_AT = datetime(2026, 11, 20, 10, tzinfo=UTC)
 SETTLED_AT = PLANNED_AT + timedelta(minutes=5)
+FOUND_AT = SETTLED_AT + timedelta(hours=1)
 HEADER = results.Header(
     campaign="welcome",
     run="20261120T100000Z-abcdef",
@@ -103,14 +105,22 @@ def skip(row: int) -> RowOutcome:
     return RowOutcome(row, Status.RENDER_FAILED, "undefined", "body:1: x", SETTLED_AT)
 
 
+def find(row: int, status: Status = Status.ACCEPTED) -> RowFinding:
+    """Make what was found out of a row, an hour after it was sent."""
+    return RowFinding(row, status, "reconciled", "delivered", f"found-{row}", FOUND_AT)
+
+
 def write(
     recipients: Path,
     batches: Iterable[BatchRecord] = (),
     skipped: Iterable[RowOutcome] = (),
+    findings: Iterable[RowFinding] = (),
 ) -> pl.DataFrame:
     """Write results and read them back; what was counted must be what is there."""
     path = recipients.with_name("results.parquet")
-    counts = results.write(path, recipients, batches, skipped, HEADER)
+    counts = results.write(
+        path, recipients, batches, skipped, HEADER, findings=findings
+    )
     written = pl.read_parquet(path)
     assert dict(written["status"].value_counts().iter_rows()) == counts
     assert [path.name for path in path.parent.glob(".*")] == []
@@ -446,3 +456,89 @@ def test_a_row_that_was_not_to_be_mailed_and_was_is_a_broken_promise(
     recipients = freeze(tmp_path, ["a@x.example", "bad", "b@x.example"])
     with pytest.raises(BrokenPromise, match="row 1 was not to be mailed"):
         write(recipients, [batch("01", [0, 1, 2])])
+
+
+# ---- what was found out later
+
+
+@pytest.mark.parametrize("state", [BatchState.IN_DOUBT, BatchState.HELD])
+def test_a_finding_takes_the_place_of_the_doubt(four: Path, state: BatchState) -> None:
+    """Status, words, id and moment are those of the finding, the rest the batch's."""
+    doubtful = batch("aa", [0, 1, 2], state, attempts=2)
+    written = write(four, [doubtful], findings=[find(0), find(2, Status.REJECTED)])
+    before = write(four, [doubtful]).row(0, named=True)
+    assert written["status"].to_list() == [
+        "accepted",
+        "in_doubt",
+        "rejected",
+        "pending",
+    ]
+    assert written.row(0, named=True) == before | {
+        "status": "accepted",
+        "reason": "reconciled",
+        "detail": "delivered",
+        "provider_id": "found-0",
+        "settled_at": FOUND_AT,
+    }
+    assert written.row(1, named=True) == before | {
+        name: written[name][1] for name in ("row", "key", "address", "message_id")
+    }
+
+
+def test_a_finding_settles_one_row_of_a_batch_that_was_answered(four: Path) -> None:
+    """An answer may leave single rows in doubt; only these can be found out."""
+    nothing: list[str | None] = [None] * 3
+    statuses = [Status.ACCEPTED, Status.IN_DOUBT, Status.REJECTED]
+    told = Outcomes(statuses, nothing, nothing, ["id-0", None, None])
+    answered = batch("aa", [0, 1, 2], outcomes=told)
+    written = write(four, [answered], findings=[find(row) for row in range(3)])
+    assert written["status"].to_list() == [
+        "accepted",
+        "accepted",
+        "rejected",
+        "pending",
+    ]
+    assert written["provider_id"].to_list() == ["id-0", "found-1", None, None]
+
+
+@pytest.mark.parametrize("state", [BatchState.RETRYABLE, BatchState.DONE])
+def test_a_finding_does_not_outlive_the_doubt(four: Path, state: BatchState) -> None:
+    """What came by an answer, or will be sent again, is not covered up."""
+    records = [batch("aa", [0, 1], state)]
+    assert write(four, records, findings=[find(0)]).equals(write(four, records))
+
+
+def test_findings_reach_over_the_groups_of_the_list(tmp_path: Path) -> None:
+    """On both sides of a border between two groups of rows."""
+    last = parquet.GROUP
+    recipients = freeze(tmp_path, [f"{n}@x.example" for n in range(last + 1)])
+    doubtful = batch("aa", [last - 1, last], BatchState.IN_DOUBT)
+    written = write(recipients, [doubtful], findings=[find(last - 1), find(last)])
+    assert written["provider_id"][-2:].to_list() == [
+        f"found-{last - 1}",
+        f"found-{last}",
+    ]
+
+
+@pytest.mark.parametrize("rows", [[4], [parquet.GROUP, 0]])
+def test_a_finding_that_has_no_row_is_a_broken_promise(
+    tmp_path: Path, rows: list[int]
+) -> None:
+    """Beyond the list, or out of order: no finding vanishes without a word."""
+    count = 4 if rows == [4] else parquet.GROUP + 1
+    recipients = freeze(tmp_path, [f"{n}@x.example" for n in range(count)])
+    with pytest.raises(BrokenPromise, match="no such row"):
+        write(recipients, findings=[find(row) for row in rows])
+
+
+def test_what_all_rows_have_in_common_is_in_the_manifest(tmp_path: Path) -> None:
+    """`Header.of` takes it from there."""
+    manifest = make(tmp_path, [], finished=False).manifest
+    assert results.Header.of(manifest) == results.Header(
+        campaign="letter",
+        run=manifest.run,
+        provider="cloudmails",
+        manifest=manifest.sha256,
+        version=manifest.versions["mailvolley"],
+        planned_at=datetime.fromisoformat(manifest.created_at),
+    )
