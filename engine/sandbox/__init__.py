@@ -23,7 +23,7 @@ from functools import partial
 import orjson
 import trio
 
-from engine.sandbox.cloudmails import CloudMails
+from engine.sandbox.cloudmails import CloudMails, events
 from engine.sandbox.faults import Faults
 from engine.sandbox.server import Dialect, converse
 from engine.sandbox.store import Answer, Store, json_answer
@@ -43,6 +43,8 @@ Ask what happened (no token needed):
   GET    /_sandbox/stats                       counts, doubles, answers, mishaps
   GET    /_sandbox/messages?offset=&limit=&to= what was accepted
   GET    /_sandbox/requests?offset=&limit=     when each request came, and its answer
+  GET    /_sandbox/events                      what webhooks would post of what was
+                                               accepted: JSON lines, of any number
   POST   /_sandbox/reset                       forget everything, count from 1 again
   GET    /_sandbox/faults                      what goes wrong just now
   POST   /_sandbox/faults                      replace it: a JSON object of the below
@@ -121,6 +123,7 @@ class Sandbox:
             "/_sandbox/stats": {"GET": self._stats},
             "/_sandbox/messages": {"GET": partial(self.store.list_messages, query)},
             "/_sandbox/requests": {"GET": partial(self.store.list_requests, query)},
+            "/_sandbox/events": {"GET": self._events},
             "/_sandbox/reset": {"POST": self._forget},
             "/_sandbox/faults": {
                 "GET": self._active,
@@ -151,6 +154,10 @@ class Sandbox:
 
     def _stats(self) -> Answer:
         return json_answer(200, self.store.stats() | {"faults": self.faults.active()})
+
+    def _events(self) -> Answer:
+        posts = events(self.store)
+        return Answer(200, content_type="application/x-ndjson", stream=posts)
 
     def _forget(self) -> Answer:
         self.reset()

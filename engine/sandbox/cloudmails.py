@@ -6,7 +6,8 @@ that clients meet. Its own example of a batch leaves out `from`, which its table
 fields requires; here the table wins. Ids in errors and indexes count from 0.
 
 Rehearsed endings, by the local part of `to`: `reject...` is refused, `bounce...` is
-accepted and found bounced when asked for; everything else is delivered.
+accepted and found bounced when asked for; everything else is delivered. `events` has
+the posts that webhooks would have made of these.
 
 Source:
     CloudMails, "SMTP API Documentation", REST API.
@@ -14,17 +15,18 @@ Source:
 
 import re
 import secrets
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from email.utils import parseaddr
-from itertools import count
+from itertools import count, islice
 from typing import ClassVar, NamedTuple
 
 import orjson
 
 from engine.sandbox.faults import Faults
-from engine.sandbox.store import Accepted, Answer, Call, Store, json_answer
+from engine.sandbox.store import Accepted, Answer, Call, Kept, Store, json_answer
 
 _MAX_BATCH = 1000
+_AT_ONCE = 1000  # posts of webhooks written at a time
 _METHODS = {"/send": "POST", "/send/batch": "POST"}
 _EMAILS = "/emails/"
 _ADDRESS = re.compile(r"[^\s@<>,;:\"]+@[^\s@<>,;:\"]+").fullmatch
@@ -218,7 +220,7 @@ class CloudMails:
         kept = store.find(message_id)
         if kept is None:
             return self.refuse(404, f"There is no email {message_id}")
-        moment = store.moment(kept.request).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+        moment = _moment(kept, store)
         known: dict[str, object] = {
             "message_id": message_id,
             "status": "delivered",
@@ -226,11 +228,42 @@ class CloudMails:
             "opens": 0,
             "clicks": 0,
         }
-        if kept.to.lower().startswith("bounce"):
+        if _bounces(kept):
             known |= {"status": "bounced", "bounce_reason": "550 5.1.1 No such user"}
         else:
             known["delivered_at"] = moment
         return json_answer(200, known)
+
+
+def _bounces(kept: Kept) -> bool:
+    return kept.to.lower().startswith("bounce")
+
+
+def _moment(kept: Kept, store: Store) -> str:
+    return store.moment(kept.request).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+
+
+def _post(kept: Kept, custom_args: Mapping[str, object], store: Store) -> bytes:
+    """Write the post of a webhook, as a line."""
+    post = {
+        "event": "bounced" if _bounces(kept) else "delivered",
+        "message_id": kept.message_id,
+        "timestamp": _moment(kept, store),
+        "recipient": kept.to,
+        "custom_args": custom_args,
+    }
+    return orjson.dumps(post, option=orjson.OPT_APPEND_NEWLINE)
+
+
+def events(store: Store) -> Iterator[bytes]:
+    """Write the posts of the webhooks for everything that was accepted.
+
+    Yields:
+        Lines of JSON, some at a time, in order of acceptance.
+    """
+    posts = (_post(kept, args, store) for kept, args in store.all())
+    while some := list(islice(posts, _AT_ONCE)):
+        yield b"".join(some)
 
 
 def _has_token(headers: Mapping[str, str]) -> bool:

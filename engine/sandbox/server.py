@@ -13,6 +13,7 @@ first byte, so while it digests a large batch a stamp may be some milliseconds l
 import socket
 import struct
 import time
+from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import replace
 from email.utils import formatdate
@@ -262,6 +263,9 @@ class _Connection:
         self, answer: Answer, *, truncate: bool = False, slow: bool = False
     ) -> None:
         """Send an answer, whole unless `truncate`, a byte at a time if `slow`."""
+        if answer.stream is not None:
+            await self._send_stream(answer, answer.stream)
+            return
         body = answer.body[: len(answer.body) // 2] if truncate else answer.body
         if self._is_head:
             body = b""
@@ -280,6 +284,20 @@ class _Connection:
         for byte in body if slow else b"":
             await trio.sleep(SLOW_SECONDS)
             await self._stream.send_all(bytes((byte,)))
+
+    async def _send_stream(self, answer: Answer, pieces: Iterator[bytes]) -> None:
+        """Send an answer whose length nobody knows, piece by piece."""
+        headers = [
+            ("date", formatdate(usegmt=True)),
+            ("content-type", answer.content_type),
+            ("transfer-encoding", "chunked"),
+            *answer.headers,
+        ]
+        response = h11.Response(status_code=answer.status, headers=headers)
+        await self._stream.send_all(self._http.send(response) or b"")
+        for piece in () if self._is_head else pieces:
+            await self._stream.send_all(self._http.send(h11.Data(data=piece)) or b"")
+        await self._stream.send_all(self._http.send(h11.EndOfMessage()) or b"")
 
 
 def _headers(head: h11.Request) -> dict[str, str]:

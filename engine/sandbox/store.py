@@ -64,13 +64,20 @@ class Accepted:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """One HTTP answer, and what was accepted with it."""
+    """One HTTP answer, and what was accepted with it.
+
+    Attributes:
+        body: what is sent; unless there is a `stream`.
+        stream: what is sent piece by piece, in place of a body.
+        accepted: None if the request was none to send mail, or was refused.
+    """
 
     status: int
     body: bytes = b""
     headers: Sequence[tuple[str, str]] = ()
     content_type: str = "application/json"
     accepted: Accepted | None = None
+    stream: Iterator[bytes] | None = None
 
 
 def json_answer(status: int, content: object) -> Answer:
@@ -193,6 +200,19 @@ class Store:
             place += block.size
         fresh = self._unpacked_rest(place)
         return next((kept for kept in fresh if kept.message_id == message_id), None)
+
+    def all(self) -> Iterator[tuple[Kept, Mapping[str, object]]]:
+        """Go through the accepted messages in order of acceptance.
+
+        Yields:
+            Each with what the client had put beside it in `custom_args`; of one that
+            was not kept whole, that is its own id alone.
+        """
+        for kept in self._walk(0):
+            args: object = {} if kept.key is None else {"message_id": kept.key}
+            if kept.place < len(self._contents):
+                args = self._contents[kept.place].get("custom_args")
+            yield kept, args if isinstance(args, dict) else {}
 
     def stats(self) -> dict[str, object]:
         """Count requests, messages, doubles and answers; see the page at `/`."""

@@ -353,6 +353,54 @@ async def test_messages_and_requests_are_told_over_http(
     assert refused.status_code == 400
 
 
+async def test_events_are_the_posts_of_everything_accepted(
+    sandbox: Sandbox, client: httpx.AsyncClient
+) -> None:
+    """One a line, in order, delivered or bounced; what was refused has none."""
+    args = {"message_id": "ours", "run": "r", "row": "0", "campaign": "letter"}
+    await client.post(f"{ROOT}/send", json=MAIL | {"custom_args": args})
+    await send(client, "Bounce.me@x.example")
+    await send(client, "reject@x.example")
+    answer = await client.get("/_sandbox/events")
+    posts = [orjson.loads(line) for line in answer.content.splitlines()]
+    first, second = sandbox.store.messages()["messages"]
+    looked_up = (await client.get(f"{ROOT}/emails/{first['message_id']}")).json()
+
+    assert answer.headers["content-type"] == "application/x-ndjson"
+    assert posts == [
+        {
+            "event": "delivered",
+            "message_id": first["message_id"],
+            "timestamp": looked_up["delivered_at"],
+            "recipient": "ann@x.example",
+            "custom_args": args,
+        },
+        {
+            "event": "bounced",
+            "message_id": second["message_id"],
+            "timestamp": posts[1]["timestamp"],
+            "recipient": "Bounce.me@x.example",
+            "custom_args": {},
+        },
+    ]
+
+
+async def test_events_are_streamed_and_the_connection_goes_on(
+    sandbox: Sandbox, client: httpx.AsyncClient
+) -> None:
+    """Thousands come in pieces; none is an empty answer; both end in order."""
+    assert (await client.get("/_sandbox/events")).content == b""
+    items = [MAIL | {"to": f"{n}@x.example"} for n in range(1000)]
+    for _ in range(3):
+        await client.post(f"{ROOT}/send/batch", json={"messages": items})
+    async with client.stream("GET", "/_sandbox/events") as answer:
+        pieces = [piece async for piece in answer.aiter_raw()]
+    assert answer.headers["transfer-encoding"] == "chunked"
+    assert len(pieces) >= 3
+    assert b"".join(pieces).count(b"\n") == 3000
+    assert (await client.get("/_sandbox/stats")).status_code == 200
+
+
 async def test_a_reset_forgets_and_counts_anew(
     sandbox: Sandbox, client: httpx.AsyncClient
 ) -> None:

@@ -151,3 +151,19 @@ def test_stats_count_answers_to_everything() -> None:
     stats = store.stats()
     assert stats["answers"] == {"200": 1, "404": 1, "429": 1}
     assert (stats["requests"], stats["first_at"], stats["last_at"]) == (2, 2.0, 3.0)
+
+
+def test_all_goes_through_everything_with_what_came_beside_it() -> None:
+    """In order, over all blocks; of what was not kept whole, with its own id alone."""
+    store = new_store(keep=2)
+    accept(store, ("a@x.example", "id-a", None), ("b@x.example", "id-b", "key-b"))
+    fill(store, 9_000)
+    accept(store, ("c@x.example", "id-c", None))
+    told = [(kept.message_id, dict(args)) for kept, args in store.all()]
+    assert told[:3] == [
+        ("id-a", {"message_id": None}),
+        ("id-b", {"message_id": "key-b"}),
+        ("id0", {"message_id": "key0"}),
+    ]
+    assert told[-2:] == [("id8999", {"message_id": "key8999"}), ("id-c", {})]
+    assert len(told) == 9_003
