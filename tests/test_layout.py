@@ -14,14 +14,14 @@ ENGINE = ROOT / "engine"
 #: From the ground up. A room may import from the floors below its own and, among its
 #: own walls, whatever it likes. `errors`, `outcome` are words that all may use.
 FLOORS = (
-    {"errors", "outcome", "message"},
+    {"errors", "outcome", "message", "event"},
     {"record"},
-    {"campaign", "address", "render", "batch", "retry", "providers"},
+    {"campaign", "address", "render", "batch", "retry", "providers", "webhooks"},
     {"parquet", "report", "rundir"},
     {"manifest", "snapshot"},
-    {"recipients", "secret", "journal", "wire", "pace", "results"},
+    {"recipients", "secret", "journal", "wire", "pace", "results", "events"},
     {"stop"},
-    {"planning", "deliver"},
+    {"planning", "deliver", "reconcile", "verify"},
     {"history", "run"},
     {"job"},
     {"api"},

@@ -28,6 +28,8 @@ COMMANDS = {
     "resume": "Finish a run exactly as it was planned.",
     "retry": "Try again for the rows that were refused or failed.",
     "status": "Show what became of a run.",
+    "reconcile": "End doubts by what the provider reports.",
+    "verify": "Check what we promise of a run.",
     "sandbox": "Run a provider on this machine to rehearse against.",
     "schema": "Print the JSON Schema of the campaign file.",
 }
