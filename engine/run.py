@@ -11,7 +11,6 @@ then it can be taken up again from its directory. Either way the results are wri
 import ssl
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import datetime
 from pathlib import Path
 
 import polars as pl
@@ -274,14 +273,8 @@ class Run:
             directory.recipients,
             journal.batches(),
             journal.row_outcomes(),
-            results.Header(
-                campaign=manifest.campaign,
-                run=manifest.run,
-                provider=plan.provider.name,
-                manifest=manifest.sha256,
-                version=manifest.versions["mailvolley"],
-                planned_at=datetime.fromisoformat(manifest.created_at),
-            ),
+            results.Header.of(manifest),
+            findings=journal.findings(),
         )
         counts = {status: counted.get(status, 0) for status in Status}
         return Ended(

@@ -53,7 +53,7 @@ def of_error(error: errors.EngineError) -> ExitCode:
     match error:
         case errors.RunLocked():
             return ExitCode.LOCKED
-        case errors.CampaignError() | errors.RunError():
+        case errors.CampaignError() | errors.RunError() | errors.EventsError():
             return ExitCode.REFUSED
         case errors.BrokenPromise():
             return ExitCode.BROKEN

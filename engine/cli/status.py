@@ -96,6 +96,9 @@ def _settled(directory: RunDirectory, manifest: Manifest) -> dict[str, Any]:
         for batch in journal.batches():
             if batch.state in (BatchState.INTENT, BatchState.IN_DOUBT):
                 counts[Status.IN_DOUBT.value] += len(batch.rows)
+        for finding in journal.findings():
+            counts[finding.status.value] += 1
+            counts[Status.IN_DOUBT.value] -= 1
     facts = {
         "status": "finished" if finished else "unfinished",
         "finished_at": finished,
