@@ -208,6 +208,7 @@ class Desk:
         rows: of the list; each is a recipient.
         bad: rows whose template fails.
         write_seconds: what one transaction of the journal takes.
+        ahead: seconds by which the machine's clock is wrong.
         batches: the journal's, after the last start.
         outcomes: of the rows that have one, after the last start.
         reasons: likewise.
@@ -222,6 +223,7 @@ class Desk:
     bad: frozenset[int] = frozenset()
     provider: type[CloudMails] = CloudMails
     write_seconds: float = 0.0
+    ahead: float = 0.0
     word: str = "welcome"
     breaker: Breaker = field(default_factory=Breaker)
     pace: Pace = field(init=False)
@@ -313,8 +315,8 @@ class Desk:
     async def _journal(self) -> AsyncIterator[Journal]:
         path = self.folder / "journal.db"
         if not path.exists():
-            Journal.create(path, {}, clock=now).close()
-        with Journal.open(path, runner=self._write, clock=now) as journal:
+            Journal.create(path, {}).close()
+        with Journal.open(path, runner=self._write, clock=self._time) as journal:
             journal.replay()
             async with trio.open_nursery() as nursery:
                 await nursery.start(journal.run)
@@ -328,8 +330,11 @@ class Desk:
             await trio.sleep(self.write_seconds)
         write()
 
+    def _time(self) -> datetime:
+        return now() + timedelta(seconds=self.ahead)
+
     def _read(self) -> None:
-        with Journal.open(self.folder / "journal.db", clock=now) as journal:
+        with Journal.open(self.folder / "journal.db") as journal:
             self.batches = list(journal.batches())
             settled = list(journal.row_outcomes())
         self.outcomes = {one.row: one.status for one in settled}
@@ -663,6 +668,33 @@ async def test_crash_is_replayed_while_its_key_is_fresh_and_its_bytes_the_same(
     assert [1 + replayed] == [batch.attempts for batch in desk.batches]
 
 
+async def test_clock_that_was_set_back_makes_no_key_fresh(
+    desk: Desk, clock: MockClock
+) -> None:
+    """Nobody knows how old a key is that was made in the future: it stays in doubt."""
+    desk.server.answer = in_turn(crash, accept)
+    await desk.start(rows=4, provider=Keyed, ahead=86_400.0)
+    await desk.start(ahead=0.0)
+    assert len(desk.server.requests) == 1
+    assert [0, 1, 2, 3] == desk.rows_that(Status.IN_DOUBT)
+
+
+async def test_clock_that_is_set_back_amid_a_run_makes_no_key_fresh(
+    desk: Desk, clock: MockClock
+) -> None:
+    """While the process lives, a key's age is told by a clock that nobody sets."""
+
+    def answer(incoming: Incoming) -> Response:
+        desk.ahead = -86_400.0
+        return time_out(incoming)
+
+    desk.server.answer = in_turn(accept, answer)
+    await desk.start(rows=8, provider=Keyed, breaker=Breaker(patience=20_000))
+    sent = [one.at for one in desk.server.requests[1:]]
+    assert len(sent) > 5
+    assert sent[-1] - sent[0] < 1740
+
+
 async def test_no_request_goes_again_after_its_key_has_expired(
     desk: Desk, clock: MockClock
 ) -> None:
@@ -680,6 +712,8 @@ ENDS = {
     "throttled": always(429, retry_after="86400"),
     "account": always(401),
     "refused": always(400),
+    "still in progress": always(409),
+    "other bytes": always(422),
     "too large": always(413),
     "never taken": hang_up,
 }
