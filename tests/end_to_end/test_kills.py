@@ -35,11 +35,11 @@ def _killed_and_resumed(
             process.kill()
             done += 1
         process.communicate()
-        assert process.returncode in {-9, 0, 4}
         if process.returncode != -9:
             break  # it came to its end between two kills
-    ended = desk.run(*words) if done == kills else None
-    assert ended is None or ended.code in {0, 2, 4}, ended.err
+    assert done == kills, "the run ended before it was killed so often"
+    ended = desk.run(*words)
+    assert ended.code in {0, 4}, ended.err
 
     results = desk.results()
     accepted = results.filter(status="accepted")["address"].to_list()
