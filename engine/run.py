@@ -31,8 +31,9 @@ from engine.stop import Stop
 
 #: Seconds between two looks that progress.json gives.
 PROGRESS_EVERY = 0.5
-#: States of a batch that this start does not send: done with, or perhaps accepted.
-LEFT_ALONE = frozenset({BatchState.DONE, BatchState.HELD, BatchState.IN_DOUBT})
+#: States of a batch with which there is nothing left to do. One in doubt is not among
+#: them: delivery leaves it alone unless a key makes it harmless to ask again.
+LEFT_ALONE = frozenset({BatchState.DONE, BatchState.HELD})
 
 
 @dataclass(frozen=True, slots=True)
