@@ -181,7 +181,14 @@ _BY_FAMILY: Mapping[int, tuple[type[ProviderError], str]] = {
     5: (Unanswered, "server_error"),
 }
 
+#: Words of a 429 that no waiting of minutes ends: the day's or the month's messages are
+#: used up, or paid for no more. Sources: Resend `daily_quota_exceeded` and
+#: `monthly_quota_exceeded`; Brevo `not_enough_credits`; SES `Daily message quota
+#: exceeded` (documents read in November 2026).
+_QUOTA = re.compile(r"quota|credits?\b|\b(daily|monthly)\b", re.IGNORECASE)
+
 _HINTS = {
+    "quota": "wait for the account's next day or month, or raise its plan",
     "credentials": "check the token that [provider] token names",
     "payment_required": "look at the plan and the quota of the account",
     "proxy_credentials": "check the proxy's user and password",
@@ -213,6 +220,8 @@ def refuse(
     if kind is AccountRejected:
         reason = forbidden if status == HTTPStatus.FORBIDDEN else reason
         return _account_rejected(response, told, reason)
+    if kind is Throttled and _is_quota(response.body):
+        return _account_rejected(response, told, "quota")
     if kind is Throttled:
         return Throttled(told, http_status=status, retry_after=retry_after(response))
     wait = _retry_after_field(response)
@@ -225,6 +234,12 @@ def refuse(
     if kind is BatchRejected and reason == "refused":
         reason = code or reason
     return kind(told, reason=reason, http_status=status)
+
+
+def _is_quota(body: bytes) -> bool:
+    """Whether a 429 speaks of a quota: each provider has another place for the word."""
+    text = body[:2000].decode(errors="replace").replace("_", " ")
+    return _QUOTA.search(text) is not None
 
 
 def _account_rejected(response: Response, told: str, reason: str) -> ProviderError:

@@ -287,3 +287,26 @@ def test_an_unknown_provider_is_an_error_of_the_campaign() -> None:
     """The user learns which names there are."""
     with pytest.raises(CampaignError, match=r'"acme".*cloudmails'):
         providers.load("acme")
+
+
+@pytest.mark.parametrize(
+    ("body", "stops"),
+    [
+        (b'{"name": "daily_quota_exceeded", "message": "You have reached it"}', True),
+        (b'{"error": {"code": "not_enough_credits", "message": "No more"}}', True),
+        (b'{"message": "Monthly sending limit reached"}', True),
+        (b'{"success": false, "error": {"code": "rate_limited"}}', False),
+        (b"Too many requests, slow down", False),
+        (b"", False),
+    ],
+)
+def test_a_quota_that_is_used_up_stops_the_run_and_a_rate_does_not(
+    body: bytes,
+    stops: bool,  # noqa: FBT001 - a column of the table
+) -> None:
+    """Nobody is burnt: a quota ends the run, resumable; a rate is waited out."""
+    refusal = refuse(answer(429, body), provider="cloudmails")
+    assert isinstance(refusal, AccountRejected if stops else Throttled)
+    if stops:
+        assert refusal.reason == "quota"
+        assert refusal.hint
