@@ -757,7 +757,7 @@ def test_imported_macros_alone_are_made_once(folder: MakeFolder) -> None:
         "sets": "{% set x = 1 %}",
     }
     made = renderer(folder(files))
-    shareable = {Path(file).name for file in made._library.shareable}
+    shareable = {Path(file).name for file in made._sources.shareable}
     assert {"subject", "macros"} == shareable
 
 

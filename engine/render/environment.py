@@ -38,7 +38,7 @@ UNSTEADY_METHODS = frozenset(
 PLAIN = frozenset({bool, float, int, str, Markup})
 
 
-class Library(BaseLoader):
+class Sources(BaseLoader):
     """The templates of a folder, each read from the disk once.
 
     Attributes:
@@ -110,8 +110,8 @@ class _Template(Template):
         the imported template sets. It may be kept only where nothing but macros is
         set; making it costs some 10 us a row (2 macros, November 2026).
         """
-        library = self.environment.loader
-        if isinstance(library, Library) and self.filename in library.shareable:
+        origin = self.environment.loader
+        if isinstance(origin, Sources) and self.filename in origin.shareable:
             return super()._get_default_module(ctx)
         return self.make_module()
 
@@ -127,15 +127,15 @@ class _Environment(ImmutableSandboxedEnvironment):
         return super().is_safe_attribute(obj, attr, value)
 
 
-def environment(library: Library, *, escape: bool) -> ImmutableSandboxedEnvironment:
+def environment(origin: Sources, *, escape: bool) -> ImmutableSandboxedEnvironment:
     """Make the environment of one kind of part.
 
     Args:
-        library: the templates.
+        origin: the templates.
         escape: whether values are escaped for HTML.
     """
     made = _Environment(
-        loader=library,
+        loader=origin,
         undefined=StrictUndefined,
         # Not select_autoescape: it takes `.html.j2` for plain text.
         autoescape=escape,

@@ -22,7 +22,7 @@ from jinja2 import (
 
 from engine.errors import TemplateError as BadTemplate
 from engine.message import HEADER_UNSAFE, Messages
-from engine.render.environment import Library, environment
+from engine.render.environment import Sources, environment
 from engine.render.filler import Filler
 from engine.render.template import CAMPAIGN, Tree
 
@@ -93,14 +93,14 @@ class Renderer:
     def __init__(
         self, directory: Path, parts: Mapping[str, str], campaign: Mapping[str, Any]
     ) -> None:
-        self._library = Library(directory)
-        plain = environment(self._library, escape=False)
-        escaping = environment(self._library, escape=True)
+        self._sources = Sources(directory)
+        plain = environment(self._sources, escape=False)
+        escaping = environment(self._sources, escape=True)
         by_part = {p: escaping if p in ESCAPED_PARTS else plain for p in parts}
         for env in (plain, escaping):
             env.globals[CAMPAIGN] = campaign
         self._trees = {
-            part: Tree.read(by_part[part], self._library, name)
+            part: Tree.read(by_part[part], self._sources, name)
             for part, name in parts.items()
         }
         problems = [p for tree in self._trees.values() for p in tree.problems]
@@ -110,7 +110,7 @@ class Renderer:
         self._subject = fillers["subject"]
         self._html = fillers.get("html")
         self._text = fillers.get("text")
-        self._files = {str(self._library.file(n)): n for n in self._library.texts}
+        self._files = {str(self._sources.file(n)): n for n in self._sources.texts}
 
     @property
     def columns(self) -> frozenset[str] | None:
@@ -123,7 +123,7 @@ class Renderer:
     @property
     def sources(self) -> dict[str, str]:
         """The text of every template file in use, by its name below the folder."""
-        return dict(self._library.texts)
+        return dict(self._sources.texts)
 
     def check_columns(self, columns: Iterable[str]) -> None:
         """Refuse templates that ask for what the list does not have.

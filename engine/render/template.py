@@ -22,7 +22,7 @@ from typing import Any
 
 from jinja2 import Environment, TemplateSyntaxError, meta, nodes
 
-from engine.render.environment import Library
+from engine.render.environment import Sources
 
 #: What templates see beside the columns, and what no column can take the place of.
 CAMPAIGN = "campaign"
@@ -40,7 +40,7 @@ class Tree:
     """A template with all that it extends, includes and imports.
 
     Attributes:
-        library: where the templates are.
+        origin: where the templates are.
         names: the templates, the root first.
         asked: variable name to the first place that reads it, a template and a line.
         optional: variable names that may be missing.
@@ -48,7 +48,7 @@ class Tree:
         dynamic: whether a template is chosen by a variable.
     """
 
-    library: Library
+    origin: Sources
     names: list[str] = field(default_factory=list)
     asked: dict[str, tuple[str, int]] = field(default_factory=dict)
     optional: set[str] = field(default_factory=set)
@@ -56,14 +56,13 @@ class Tree:
     dynamic: bool = False
 
     @classmethod
-    def read(cls, env: Environment, library: Library, root: str) -> "Tree":
+    def read(cls, env: Environment, origin: Sources, root: str) -> "Tree":
         """Read a template and everything below it. Never raises: see `problems`."""
-        tree = cls(library)
-        name = library.find(root)
+        tree = cls(origin)
+        name = origin.find(root)
         if name is None:
             tree.problems.append(
-                f"{library.file(root)}: there is no such template in "
-                f"{library.directory}"
+                f"{origin.file(root)}: there is no such template in {origin.directory}"
             )
             return tree
         tree._add(env, name)
@@ -71,7 +70,7 @@ class Tree:
         for name in tree.optional:
             tree.asked.pop(name, None)
         if tree.dynamic:
-            library.read_all()
+            origin.read_all()
         return tree
 
     def missing(self, columns: Iterable[str]) -> Iterator[str]:
@@ -86,7 +85,7 @@ class Tree:
                     else f"columns: {', '.join(known)}"
                 )
                 yield (
-                    f'{self.library.file(template)}:{line}: "{name}" is not a column '
+                    f'{self.origin.file(template)}:{line}: "{name}" is not a column '
                     f"of the list; {hint}"
                 )
 
@@ -94,8 +93,8 @@ class Tree:
         if name in self.names:
             return
         self.names.append(name)
-        file = self.library.file(name)
-        tree, problem = _parsed(env, self.library, name)
+        file = self.origin.file(name)
+        tree, problem = _parsed(env, self.origin, name)
         if tree is None:
             self.problems.append(f"{file}{problem}")
             return
@@ -103,7 +102,7 @@ class Tree:
             f"{file}:{line}: {what}" for line, what in _unknown(env, tree)
         ]
         if all(_is_the_same_for_every_row(node) for node in tree.body):
-            self.library.shareable.add(str(file))
+            self.origin.shareable.add(str(file))
         self._note_names(env, name, tree)
         for kind in Reference.__args__:
             for reference in tree.find_all(kind):
@@ -123,23 +122,23 @@ class Tree:
             if names is None:
                 self.dynamic = True
                 continue
-            found = next(filter(None, map(self.library.find, names)), None)
+            found = next(filter(None, map(self.origin.find, names)), None)
             if found is not None:
                 self._add(env, found)
             elif not getattr(node, "ignore_missing", False):
                 self.problems.append(
-                    f"{self.library.file(name)}:{node.lineno}: there is no template "
-                    f"{' or '.join(names)} in {self.library.directory}"
+                    f"{self.origin.file(name)}:{node.lineno}: there is no template "
+                    f"{' or '.join(names)} in {self.origin.directory}"
                 )
 
 
 def _parsed(
-    env: Environment, library: Library, name: str
+    env: Environment, origin: Sources, name: str
 ) -> tuple[nodes.Template | None, str]:
     """Parse and compile a template; else say what keeps it from compiling."""
-    file = str(library.file(name))
+    file = str(origin.file(name))
     try:
-        source = library.read(name)
+        source = origin.read(name)
         tree = env.parse(source, name, file)
         env.compile(source, name, file)
     except UnicodeDecodeError:
