@@ -83,7 +83,8 @@ def _outcomes(end: End, ended: Ended) -> Iterator[str]:
     for row, status in listed.never.items():
         if end.words[row][0].status is not status:
             yield f"I3 row {row} is {end.words[row]}, and was not to be mailed"
-    if not (scenario.rate or scenario.script or any(scenario.crashes)):
+    disturbed = scenario.rate or scenario.script or scenario.cursed
+    if not (disturbed or any(scenario.crashes)):
         yield from _undisturbed(scenario, end.words)
 
 

@@ -155,7 +155,7 @@ class SimulatedConnection:
     async def _exchange(self, request: Request, sent: Callable[[], None]) -> Response:
         world, service = self._world, self._service
         incoming = Incoming(request.body, self.key(request))
-        mood = service.mood()
+        mood = service.mood(incoming)
         messages = len(incoming.mails())
         world.event(f"departs: {messages} messages; {mood or 'well'}")
         self._traffic.depart(messages, request.body)

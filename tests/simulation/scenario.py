@@ -35,6 +35,8 @@ AFTER = (
     "partial",
 )
 FAULTS = BEFORE + REFUSALS + AFTER
+#: What may befall one message again and again.
+CURSES = ("reset_before", "503_retry_after", "500_before", "timeout_after")
 
 #: Seconds until the operator starts the run again; the last is beyond a key's life.
 DELAYS = (0.0, 1.0, 60.0, 1900.0)
@@ -59,6 +61,8 @@ class Scenario:
         keyed: whether the provider knows keys.
         poison: rows for which the provider refuses the whole request.
         refused: rows that the provider rejects one by one.
+        cursed: a row, and what befalls every request that carries it while the weather
+            is rough; a firewall that dislikes one message acts so.
         most: messages of one request that the provider takes; None: as many as come.
         latency: seconds that a step of an exchange takes at most.
         faults: kinds of faults.
@@ -81,6 +85,7 @@ class Scenario:
     keyed: bool = False
     poison: frozenset[int] = frozenset()
     refused: frozenset[int] = frozenset()
+    cursed: tuple[int, str] | None = None
     most: int | None = None
     latency: float = 0.2
     faults: tuple[str, ...] = ()
@@ -102,6 +107,7 @@ def draw(seed: int) -> Scenario:
     size = largest_batch(size, messages_per_second=rate, burst=burst)
     faults = tuple(lots.sample(FAULTS, lots.randint(1, 6)))
     some = lots.random()
+    curse = (lots.choice(mailable), lots.choice(CURSES))
     return Scenario(
         seed=seed,
         rows=rows,
@@ -115,6 +121,7 @@ def draw(seed: int) -> Scenario:
         keyed=lots.random() < 1 / 2,
         poison=frozenset(lots.sample(mailable, lots.choice((0, 0, 0, 1, 2)))),
         refused=frozenset(lots.sample(mailable, lots.choice((0, 0, 1, 3)))),
+        cursed=curse if lots.random() < 1 / 5 else None,
         most=lots.randint(1, size) if some < 1 / 8 else None,
         latency=lots.choice((0.01, 0.2, 3.0)),
         faults=faults,

@@ -36,6 +36,10 @@ class Incoming:
         read = orjson.loads(self.body)
         return read.get("messages", [read])
 
+    def rows(self) -> list[int]:
+        """Return the row of each message."""
+        return [int(mail["custom_args"]["row"]) for mail in self.mails()]
+
 
 @dataclass(frozen=True, slots=True)
 class _Saved:
@@ -75,12 +79,14 @@ class Service:
         """Take the account's credentials again."""
         self._locked = False
 
-    def mood(self) -> str:
+    def mood(self, incoming: Incoming) -> str:
         """Draw what befalls the next request; "" is nothing."""
         self._requests += 1
         scenario, lots = self._scenario, self._world.random
         if self._calm:
             return ""
+        if scenario.cursed is not None and scenario.cursed[0] in incoming.rows():
+            return scenario.cursed[1]
         if scenario.script:
             return scenario.script.get(self._requests, "")
         return lots.choice(scenario.faults) if lots.random() < scenario.rate else ""
@@ -151,16 +157,15 @@ class Service:
                 if self._saved[key].body != incoming.body:
                     return _error(422, "Key used with another body")
                 return self._garbled(self._saved[key].answer, mood)
-        answer = self._accept(incoming.mails(), now, mood)
+        answer = self._accept(incoming, now, mood)
         if key is not None and answer[0] in range(200, 300):
             self._saved[key] = _Saved(incoming.body, answer, now)
         return self._garbled(answer, mood)
 
-    def _accept(self, mails: list[Mail], now: float, mood: str) -> Answer:
-        scenario = self._scenario
+    def _accept(self, incoming: Incoming, now: float, mood: str) -> Answer:
+        scenario, mails, rows = self._scenario, incoming.mails(), incoming.rows()
         if scenario.most is not None and len(mails) > scenario.most:
             return _error(413, "Too Large")
-        rows = [int(mail["custom_args"]["row"]) for mail in mails]
         for place, row in enumerate(rows):
             if row in scenario.poison:
                 return _error(400, f"messages[{place}].to is malformed")
