@@ -7,13 +7,13 @@ also takes back what was not yet brought to the disk. With `synchronous=FULL` th
 nothing, since every commit is; which of the two holds is asked of SQLite.
 """
 
-import atexit
 import shutil
 import sqlite3
 import tempfile
 from collections.abc import Callable
 from contextlib import AbstractContextManager, closing
 from functools import cache
+from multiprocessing.util import Finalize
 from pathlib import Path
 from unittest import mock
 
@@ -36,7 +36,8 @@ def home() -> Path:
     """Make a folder for all files of this process, in memory if possible."""
     where = _MEMORY if _MEMORY.is_dir() else None
     folder = Path(tempfile.mkdtemp(prefix="simulation-", dir=where))
-    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    # Not atexit: the processes of a pool do not come that far.
+    Finalize(None, shutil.rmtree, args=(folder, True), exitpriority=0)
     return folder
 
 

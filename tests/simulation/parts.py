@@ -6,9 +6,8 @@ what they stand on is simulated: clock, disk, wire. A mutant replaces one part.
 """
 
 from collections import Counter
-from collections.abc import Collection
 from dataclasses import dataclass, field, replace
-from functools import cache, partial
+from functools import cache
 from typing import ClassVar
 
 import trio
@@ -118,10 +117,6 @@ class SimulatedRun(Run):
             at.world.event("replays")
             journal.replay()
             at.world.event("replayed")
-        if at.scenario.keyed:
-            # Batches in doubt are `Delivery`'s to judge where there are keys. As long
-            # as no built-in provider has any, `Run` leaves them all alone.
-            journal.marks = partial(_marks, journal)  # type: ignore[method-assign]
         at.disk.attach(journal)
         return journal, resumed
 
@@ -164,10 +159,6 @@ def _empty_journal() -> bytes:
     path = home() / "empty.db"
     Journal.create(path, {}, ballast=0).close()
     return path.read_bytes()
-
-
-def _marks(journal: Journal, total: int, states: Collection[BatchState]) -> bytearray:
-    return Journal.marks(journal, total, {*states} - {BatchState.IN_DOUBT})
 
 
 def _interrupted(journal: Journal) -> int:
