@@ -101,7 +101,8 @@ class Run:
         if self._context is None:
             self._context = wire.tls_context()
         credentials = self._plan.provider.credentials(self._secret.reveal())
-        return wire.Wire(self._base_url, credentials, context=self._context)
+        base_url = self._base_url + credentials.path
+        return wire.Wire(base_url, credentials.headers, context=self._context)
 
     def open_journal(self) -> tuple[Journal, bool]:
         """Open the run's journal; make it where there is none yet.

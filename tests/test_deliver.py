@@ -41,12 +41,10 @@ ENVELOPE = Envelope(
     campaign="welcome",
     run="r1",
     sender="Harbour Books <hello@harbour.example>",
-    reply_to=None,
-    headers={},
-    tags=(),
+    date=datetime(2026, 11, 20, tzinfo=UTC),
+    kind="marketing",
     html=True,
     text=False,
-    named=False,
 )
 
 

@@ -63,7 +63,7 @@ def take_up(directory: RunDirectory, campaign: Campaign) -> Plan:
         manifest,
         campaign,
         directory,
-        provider_of(campaign, manifest.run, manifest.batch_size),
+        provider_of(campaign, manifest.run, manifest.batch_size, manifest.created_at),
         Renderer(directory.templates, parts, template_view(campaign)),
         [],
     )

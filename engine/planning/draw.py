@@ -57,7 +57,8 @@ def draw_up(
     """
     occasion = occasion or Occasion()
     size = batch_size(campaign)
-    provider = provider_of(campaign, directory.run, size)
+    created_at = rundir.now()
+    provider = provider_of(campaign, directory.run, size, created_at)
     findings = provider.review()
     renderer, frame = _checked(campaign, source, findings)
     columns = _columns(campaign, renderer, _names(frame, source))
@@ -81,7 +82,7 @@ def draw_up(
         rehearsal=occasion.rehearsal,
         base_url=occasion.base_url,
         out=None if occasion.out is None else str(occasion.out.resolve()),
-        created_at=rundir.now(),
+        created_at=created_at,
         file=str(campaign.file),
         definition=campaign.model_dump(mode="json", by_alias=True),
         source=recipients.fingerprint(source),

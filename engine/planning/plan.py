@@ -1,6 +1,7 @@
 """The plan: what it says of itself, and what follows from a campaign alone."""
 
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +10,7 @@ import polars as pl
 from engine import pace, providers, snapshot
 from engine.campaign import Campaign
 from engine.manifest import Manifest
-from engine.message import Envelope, Messages
+from engine.message import Envelope, Extras, Messages
 from engine.providers.base import Provider
 from engine.render import Renderer
 from engine.rundir import RunDirectory
@@ -108,26 +109,29 @@ def inputs(plan: Plan) -> list[Path]:
     return [plan.campaign.file, *(Path(file["path"]) for file in files)]
 
 
-def provider_of(campaign: Campaign, run: str, size: int) -> Provider:
+def provider_of(campaign: Campaign, run: str, size: int, created_at: str) -> Provider:
     """Make the provider that speaks for a run of a campaign.
 
     Args:
         campaign: the campaign.
         run: the run's id.
         size: messages of one request at most.
+        created_at: the moment that its messages bear: the manifest's.
     """
     kind = providers.load(campaign.provider.name)
     message = campaign.message
     envelope = Envelope(
         campaign=campaign.name,
         run=run,
+        date=datetime.fromisoformat(created_at),
+        kind=campaign.kind,
         sender=message.sender,
-        reply_to=message.reply_to,
-        headers=message.headers,
         tags=message.tags,
         html=message.html is not None,
         text=message.text is not None,
         named=campaign.recipients.name is not None,
+        extras=Extras(reply_to=message.reply_to, headers=message.headers),
+        header_names=tuple(message.headers),
     )
     given = campaign.provider.model_dump(exclude_none=True)
     settings = {key: given[key] for key in kind.settings if key in given}

@@ -1,6 +1,8 @@
 """The HTTP APIs that take mail, by the name a campaign file gives them.
 
     base        the contract, and how every status that is not 2xx is classified
+    form        messages as JSON, what they share written once
+    review      what of a campaign an API cannot carry, in plain words
     answers     an answer's own words, and its word on one message
     matching    whose entry is it: the items of an answer and the messages of a batch
     tolerant    an answer to a batch whose form is not documented, read without guessing

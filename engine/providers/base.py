@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from datetime import date, datetime
 from email.utils import parsedate_to_datetime
 from http import HTTPStatus
-from typing import ClassVar, Literal, Protocol
+from typing import ClassVar, Literal, NamedTuple, Protocol
 
 from engine.errors import (
     AccountRejected,
@@ -28,7 +28,7 @@ from engine.errors import (
     Unanswered,
     Unavailable,
 )
-from engine.message import Batch, Envelope, Messages, Request, Response
+from engine.message import Batch, Envelope, Feature, Messages, Request, Response
 from engine.outcome import Outcomes
 from engine.providers.answers import spoken, without_keys, words
 
@@ -51,9 +51,12 @@ class Capabilities:
             request carries the batch's id as that key.
         key_seconds: how long the provider remembers a key; 0 without one.
         raw_mime: whether it takes RFC 5322 bytes.
-        headers: whether extra header fields travel.
-        tags: whether it has tags of its own.
-        display_names: whether a recipient's display name travels.
+        features: what it carries; see `Feature`.
+        max_recipients: of one message, those in cc and bcc included; None where the
+            documents name no limit.
+        messages_per_second: what the documents allow an account; None where they name
+            no limit. It holds where the campaign sets none of its own.
+        requests_per_second: likewise.
         test_mode: whether a request can be marked as a test that mails nobody.
         bulk_allowed: whether its terms allow marketing mail.
         lookup: by what a message can be found whose answer was lost.
@@ -69,9 +72,10 @@ class Capabilities:
     idempotency: Literal["none", "key"]
     key_seconds: float
     raw_mime: bool
-    headers: bool
-    tags: bool
-    display_names: bool
+    features: frozenset[Feature]
+    max_recipients: int | None
+    messages_per_second: float | None
+    requests_per_second: float | None
     test_mode: bool
     bulk_allowed: bool
     lookup: Literal["none", "message_id", "metadata", "tag", "recipient"]
@@ -88,28 +92,53 @@ class Finding:
     text: str
 
 
+class Credentials(NamedTuple):
+    """What the wire adds to each request as it sends; never in a `Request`.
+
+    Attributes:
+        headers: name to value.
+        path: put between the base URL and the request's path; empty or begins with `/`.
+    """
+
+    headers: Mapping[str, str]
+    path: str = ""
+
+
 class Provider(Protocol):
     """One HTTP API that takes mail.
 
     Attributes:
         name: what a campaign file calls it.
+        title: what its makers call it.
         capabilities: what it can do.
         default_base_url: without a trailing `/`.
-        settings: the keys of `[provider]` beside name, token and base_url; each is a
-            keyword of the constructor.
+        settings: the keys of `[provider]` beside name, token and base_url, with what
+            each is for; each is a keyword of the constructor.
+        variables: environment variables that its own tools read, with what each holds;
+            the first is the usual one for the token.
+        traps: what surprises its users, a sentence each.
+        sources: the documents that this was written from.
     """
 
     name: ClassVar[str]
+    title: ClassVar[str]
     capabilities: ClassVar[Capabilities]
     default_base_url: ClassVar[str]
-    settings: ClassVar[tuple[str, ...]]
+    settings: ClassVar[Mapping[str, str]]
+    variables: ClassVar[Mapping[str, str]]
+    traps: ClassVar[tuple[str, ...]]
+    sources: ClassVar[tuple[str, ...]]
 
     def __init__(
-        self, envelope: Envelope, *, batch_size: int, **settings: str
+        self, envelope: Envelope, *, batch_size: int, **settings: str | bool
     ) -> None: ...
 
-    def credentials(self, token: str) -> Mapping[str, str]:
-        """Return the headers that the wire adds as it sends; never in a `Request`."""
+    def credentials(self, token: str) -> Credentials:
+        """Return what proves who asks.
+
+        Raises:
+            CampaignError: the token does not have the form that it must have.
+        """
         ...
 
     def review(self) -> list[Finding]:
@@ -143,6 +172,16 @@ class Provider(Protocol):
             AccountRejected: the account or the API's address; nothing was accepted.
         """
         ...
+
+
+def check_batch_size(size: int, can: Capabilities) -> None:
+    """Refuse a size of batches that an API does not take.
+
+    Raises:
+        ValueError: it is not from 1 to the largest.
+    """
+    if not 1 <= size <= can.max_batch:
+        raise ValueError(f"batch_size is {size}: must be 1 to {can.max_batch}")
 
 
 #: The longest wait that is passed on, seconds: a broken server may ask for 10^6.

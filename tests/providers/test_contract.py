@@ -18,7 +18,7 @@ from engine.errors import (
     Throttled,
     Unanswered,
 )
-from engine.message import Batch, Envelope, Messages, Response
+from engine.message import Batch, Envelope, Extras, Feature, Messages, Response
 from engine.outcome import Status
 from engine.providers.base import Provider
 
@@ -27,13 +27,15 @@ TOKEN = "cm_live_0123456789abcdef"
 ENVELOPE = Envelope(
     campaign="welcome",
     run="r1",
+    date=NOW,
+    kind="transactional",
     sender="Harbour Books <hello@harbour.example>",
-    reply_to="help@harbour.example",
-    headers={"X-Campaign": "welcome"},
     tags=("welcome", "autumn"),
     html=True,
     text=True,
     named=True,
+    extras=Extras(reply_to="help@harbour.example", headers={"X-Campaign": "welcome"}),
+    header_names=("X-Campaign",),
 )
 NAMES = sorted(providers.NAMES)
 
@@ -152,11 +154,13 @@ def test_a_request_is_json_with_every_message_in_order(name: str, count: int) ->
 def test_no_secret_is_in_a_request_or_a_repr(name: str, count: int) -> None:
     """The token is in the credentials alone."""
     provider = make(name, count)
-    assert any(TOKEN in value for value in provider.credentials(TOKEN).values())
+    assert any(TOKEN in value for value in provider.credentials(TOKEN).headers.values())
     request = provider.request(batch_of(provider, count))
     assert TOKEN not in repr(request) + repr(provider) + repr(vars(provider))
     named = {header.lower() for header in request.headers}
-    assert not named & {header.lower() for header in provider.credentials(TOKEN)}
+    assert not named & {
+        header.lower() for header in provider.credentials(TOKEN).headers
+    }
 
 
 @each_name
@@ -165,16 +169,24 @@ def test_a_review_reports_what_the_api_cannot_carry(name: str) -> None:
     provider = make(name)
     can = provider.capabilities
     texts = " ".join(finding.text for finding in provider.review())
-    assert can.headers or "X-Campaign" in texts
-    assert can.tags or "welcome, autumn" in texts
-    assert can.display_names or "display names" in texts
+    assert Feature.HEADERS in can.features or "X-Campaign" in texts
+    assert Feature.TAGS in can.features or "welcome, autumn" in texts
+    assert Feature.NAMES in can.features or "display names" in texts
 
 
 @each_name
 def test_a_plain_envelope_passes_review(name: str) -> None:
     """Nobody is warned of what the campaign does not use."""
     kind = providers.load(name)
-    plain = Envelope("c", "r", "a@b.example", None, {}, (), True, False, False)  # noqa: FBT003 - the fields of a word
+    plain = Envelope(
+        campaign="c",
+        run="r",
+        date=NOW,
+        kind="transactional",
+        sender="a@b.example",
+        html=True,
+        text=False,
+    )
     given_settings = {key: SETTINGS[key] for key in kind.settings}
     errors = [
         finding

@@ -7,6 +7,7 @@ is there twice, and a row whose template fails.
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path
 from unittest import mock
@@ -106,10 +107,8 @@ ENVELOPE = Envelope(
     campaign=CAMPAIGN,
     run="simulated",
     sender=SENDER,
-    reply_to=None,
-    headers={},
-    tags=(),
+    date=datetime(2026, 11, 20, tzinfo=UTC),
+    kind="marketing",
     html=True,
     text=False,
-    named=False,
 )
