@@ -69,9 +69,9 @@ def _greet(site: Sandbox) -> None:
     output.line(
         "sandbox", f"http://127.0.0.1:{site.port}/   it mails nobody; Ctrl-C ends it"
     )
-    for dialect in DIALECTS:
-        url = site.base_url(dialect.name)
-        output.line("", f"{dialect.name}:  mailvolley send … --base-url {url}")
+    for name in DIALECTS:
+        url = site.base_url(name)
+        output.line("", f"{name}:  mailvolley send … --base-url {url}")
     active = site.faults.active()
     for name, value in active.items():
         output.line("fault", f"{name}={value}", colour="yellow")

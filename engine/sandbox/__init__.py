@@ -2,11 +2,13 @@
 
     server.py      HTTP/1.1 on trio: reads, answers, and breaks connections on request
     faults.py      what goes wrong, and at which request
+    fate.py        what becomes of an accepted message, and when
     store.py       what was asked and accepted, and the answers to questions of it
     cloudmails.py  one file per dialect, each written from that provider's document
 
 `/` explains the sandbox, `/_sandbox/...` takes questions, and each dialect has a path
-prefix of its own. To add a dialect, write its file and name its class in `DIALECTS`.
+prefix of its own. To add a dialect, write its file and name its class in `DIALECTS`; it
+is imported when the first request comes for it.
 
     async with trio.open_nursery() as nursery:
         sandbox = await nursery.start(partial(serve, faults=Faults(throttle_every=5)))
@@ -16,16 +18,19 @@ Rules: nothing here imports `engine.providers`, nor the other way round. Each si
 the provider's document for itself, so a misreading cannot agree with itself.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from functools import partial
+from importlib import import_module
+from itertools import islice
+from typing import Final, NamedTuple
+from urllib.parse import parse_qs
 
 import orjson
 import trio
 
-from engine.sandbox.cloudmails import CloudMails, events
 from engine.sandbox.faults import Faults
-from engine.sandbox.server import Dialect, converse
+from engine.sandbox.server import Adjustable, Dialect, converse
 from engine.sandbox.store import Answer, Store, json_answer
 
 __all__ = ["DIALECTS", "Faults", "Sandbox", "serve"]
@@ -43,7 +48,7 @@ Ask what happened (no token needed):
   GET    /_sandbox/stats                       counts, doubles, answers, mishaps
   GET    /_sandbox/messages?offset=&limit=&to= what was accepted
   GET    /_sandbox/requests?offset=&limit=     when each request came, and its answer
-  GET    /_sandbox/events                      what webhooks would post of what was
+  GET    /_sandbox/events?provider=            what webhooks would post of what was
                                                accepted: JSON lines, of any number
   POST   /_sandbox/reset                       forget everything, count from 1 again
   GET    /_sandbox/faults                      what goes wrong just now
@@ -56,8 +61,21 @@ Faults; "every Nth request" counts those to sending endpoints since faults were 
 """
 
 
-#: Every dialect the sandbox speaks.
-DIALECTS: tuple[type[Dialect], ...] = (CloudMails,)
+class _Place(NamedTuple):
+    """Where a dialect is: the prefix of its paths, and its class in its module."""
+
+    prefix: str
+    class_name: str
+
+
+#: Every dialect the sandbox speaks, by its provider's name; so is its module called.
+DIALECTS: Final = {
+    "cloudmails": _Place("/cloudmails/v1", "CloudMails"),
+    "cloudmailin": _Place("/cloudmailin/api/v0.1", "CloudMailin"),
+    "cloudflare": _Place("/cloudflare/client/v4", "Cloudflare"),
+    "mailerlogic": _Place("/mailerlogic", "MailerLogic"),
+}
+_AT_ONCE = 1000  # posts of webhooks written at a time
 
 
 class Sandbox:
@@ -66,14 +84,11 @@ class Sandbox:
     Attributes:
         port: the TCP port it listens on.
         store: what was asked and accepted; another object after `reset`.
-        dialects: by path prefix.
     """
 
     def __init__(self, host: str, port: int, faults: Faults, keep: int) -> None:
         self.port = port
-        self.dialects: dict[str, Dialect] = {
-            dialect.prefix: dialect() for dialect in DIALECTS
-        }
+        self._dialects: dict[str, Dialect] = {}
         self._host = f"[{host}]" if ":" in host else host
         self._keep = keep
         self._start = trio.current_time()
@@ -90,6 +105,26 @@ class Sandbox:
     def faults(self, faults: Faults) -> None:
         self._faults = faults
         self._counted_from = self.store.request_count
+        for dialect in self._dialects.values():
+            if isinstance(dialect, Adjustable):
+                dialect.adjust(faults)
+
+    def dialect(self, provider_name: str) -> Dialect:
+        """Return what speaks for a provider; what it remembers lasts until `reset`."""
+        if provider_name not in self._dialects:
+            module = import_module(f"{__name__}.{provider_name}")
+            dialect: Dialect = getattr(module, DIALECTS[provider_name].class_name)()
+            if isinstance(dialect, Adjustable):
+                dialect.adjust(self._faults)
+            self._dialects[provider_name] = dialect
+        return self._dialects[provider_name]
+
+    def dialect_of(self, path: str) -> Dialect | None:
+        """Return the dialect below whose prefix a path is, if any."""
+        for name, place in DIALECTS.items():
+            if path.startswith(f"{place.prefix}/"):
+                return self.dialect(name)
+        return None
 
     def base_url(self, provider_name: str) -> str:
         """Give the base URL that makes a client of this provider talk to the sandbox.
@@ -97,15 +132,15 @@ class Sandbox:
         Raises:
             ValueError: the sandbox does not speak this provider's dialect.
         """
-        for prefix, dialect in self.dialects.items():
-            if dialect.name == provider_name:
-                return f"http://{self._host}:{self.port}{prefix}"
-        names = ", ".join(dialect.name for dialect in self.dialects.values())
-        raise ValueError(f"{provider_name}: the sandbox speaks {names}")
+        if provider_name not in DIALECTS:
+            names = ", ".join(DIALECTS)
+            raise ValueError(f"{provider_name}: the sandbox speaks {names}")
+        return f"http://{self._host}:{self.port}{DIALECTS[provider_name].prefix}"
 
     def reset(self) -> None:
         """Forget all requests and messages, and count from 1 again."""
         self.store = Store(keep=self._keep, opened=self._opened)
+        self._dialects.clear()
         self._counted_from = 0
 
     def elapsed(self) -> float:
@@ -123,7 +158,7 @@ class Sandbox:
             "/_sandbox/stats": {"GET": self._stats},
             "/_sandbox/messages": {"GET": partial(self.store.list_messages, query)},
             "/_sandbox/requests": {"GET": partial(self.store.list_requests, query)},
-            "/_sandbox/events": {"GET": self._events},
+            "/_sandbox/events": {"GET": partial(self._events, query)},
             "/_sandbox/reset": {"POST": self._forget},
             "/_sandbox/faults": {
                 "GET": self._active,
@@ -145,8 +180,7 @@ class Sandbox:
             return json_answer(400, {"error": str(error)})
 
     def _explain(self) -> Answer:
-        names = [dialect.name for dialect in self.dialects.values()]
-        bases = "\n".join(f"  {name:<13}{self.base_url(name)}" for name in names)
+        bases = "\n".join(f"  {name:<13}{self.base_url(name)}" for name in DIALECTS)
         rows = Faults.describe()
         faults = "\n".join(f"  {name:<20}{meaning}" for name, meaning in rows)
         page = _PAGE.format(bases=bases, faults=faults).encode()
@@ -155,9 +189,23 @@ class Sandbox:
     def _stats(self) -> Answer:
         return json_answer(200, self.store.stats() | {"faults": self.faults.active()})
 
-    def _events(self) -> Answer:
-        posts = events(self.store)
+    def _events(self, query: str) -> Answer:
+        provider = parse_qs(query).get("provider", [None])[-1]
+        if provider is not None:
+            self.base_url(provider)  # there is such a one
+        posts = self._posts(provider)
         return Answer(200, content_type="application/x-ndjson", stream=posts)
+
+    def _posts(self, provider: str | None) -> Iterator[bytes]:
+        """Write the posts of webhooks for all that was accepted, some at a time."""
+        lines = (
+            post + b"\n"
+            for kept in self.store.all(provider)
+            for happening in self.store.happenings(kept)
+            if (post := self.dialect(kept.dialect).post(happening)) is not None
+        )
+        while some := list(islice(lines, _AT_ONCE)):
+            yield b"".join(some)
 
     def _forget(self) -> Answer:
         self.reset()

@@ -5,9 +5,8 @@ sending endpoint and no body of an error, so the fault `shape` chooses among the
 that clients meet. Its own example of a batch leaves out `from`, which its table of
 fields requires; here the table wins. Ids in errors and indexes count from 0.
 
-Rehearsed endings, by the local part of `to`: `reject...` is refused, `bounce...` is
-accepted and found bounced when asked for; everything else is delivered. `events` has
-the posts that webhooks would have made of these.
+`reject...` is refused; what becomes of the others has `fate`. A lookup and the posts of
+webhooks tell of the same.
 
 Source:
     CloudMails, "SMTP API Documentation", REST API.
@@ -15,19 +14,29 @@ Source:
 
 import re
 import secrets
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
+from datetime import datetime
 from email.utils import parseaddr
-from itertools import count, islice
+from itertools import count
 from typing import ClassVar, NamedTuple
 
 import orjson
 
 from engine.sandbox.faults import Faults
-from engine.sandbox.store import Accepted, Answer, Call, Kept, Store, json_answer
+from engine.sandbox.store import (
+    Accepted,
+    Answer,
+    Call,
+    Happening,
+    Store,
+    json_answer,
+)
 
 _MAX_BATCH = 1000
-_AT_ONCE = 1000  # posts of webhooks written at a time
 _METHODS = {"/send": "POST", "/send/batch": "POST"}
+_EVENTS = frozenset(
+    ("delivered", "bounced", "opened", "clicked", "unsubscribed", "complained")
+)
 _EMAILS = "/emails/"
 _ADDRESS = re.compile(r"[^\s@<>,;:\"]+@[^\s@<>,;:\"]+").fullmatch
 _CODES = {
@@ -137,7 +146,7 @@ class CloudMails:
         if not _has_token(call.headers):
             return self.refuse(401, "Invalid or missing API key")
         if is_lookup:
-            return self._look_up(call.path.removeprefix(_EMAILS), store)
+            return self._look_up(call, store)
         return self._receive(call, faults)
 
     def _receive(self, call: Call, faults: Faults) -> Answer:
@@ -216,54 +225,57 @@ class CloudMails:
         accepted.contents.append(item)
         return message_id
 
-    def _look_up(self, message_id: str, store: Store) -> Answer:
-        kept = store.find(message_id)
+    def _look_up(self, call: Call, store: Store) -> Answer:
+        message_id = call.path.removeprefix(_EMAILS)
+        kept = store.find(message_id, self.name)
         if kept is None:
             return self.refuse(404, f"There is no email {message_id}")
-        moment = _moment(kept, store)
         known: dict[str, object] = {
             "message_id": message_id,
-            "status": "delivered",
-            "created_at": moment,
+            "status": "sent",
+            "created_at": _text(store.moment(kept.request)),
             "opens": 0,
             "clicks": 0,
         }
-        if _bounces(kept):
-            known |= {"status": "bounced", "bounce_reason": "550 5.1.1 No such user"}
-        else:
-            known["delivered_at"] = moment
+        for happening in store.happenings(kept):
+            if happening.at <= call.at:
+                known |= _told(happening)
         return json_answer(200, known)
 
+    def post(self, happening: Happening) -> bytes | None:
+        """Write the post of a webhook."""
+        if happening.kind not in _EVENTS:
+            return None
+        kept, content = happening.kept, happening.content
+        custom_args: object = {} if kept.key is None else {"message_id": kept.key}
+        if content is not None:
+            custom_args = content.get("custom_args", {})
+        post = {
+            "event": happening.kind,
+            "message_id": kept.message_id,
+            "timestamp": _text(happening.at),
+            "recipient": kept.to,
+            "custom_args": custom_args,
+        }
+        return orjson.dumps(post)
 
-def _bounces(kept: Kept) -> bool:
-    return kept.to.lower().startswith("bounce")
+
+def _text(moment: datetime) -> str:
+    return moment.strftime("%Y-%m-%dT%H:%M:%S.%fZ")
 
 
-def _moment(kept: Kept, store: Store) -> str:
-    return store.moment(kept.request).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
-
-
-def _post(kept: Kept, custom_args: Mapping[str, object], store: Store) -> bytes:
-    """Write the post of a webhook, as a line."""
-    post = {
-        "event": "bounced" if _bounces(kept) else "delivered",
-        "message_id": kept.message_id,
-        "timestamp": _moment(kept, store),
-        "recipient": kept.to,
-        "custom_args": custom_args,
+def _told(happening: Happening) -> dict[str, object]:
+    """Return the fields of a status that something changes."""
+    at = _text(happening.at)
+    told: dict[str, dict[str, object]] = {
+        "delivered": {"status": "delivered", "delivered_at": at},
+        "deferred": {"status": "deferred"},
+        "bounced": {"status": "bounced", "bounce_reason": "550 5.1.1 No such user"},
+        "suppressed": {"status": "failed"},
+        "opened": {"opens": 1},
+        "clicked": {"clicks": 1},
     }
-    return orjson.dumps(post, option=orjson.OPT_APPEND_NEWLINE)
-
-
-def events(store: Store) -> Iterator[bytes]:
-    """Write the posts of the webhooks for everything that was accepted.
-
-    Yields:
-        Lines of JSON, some at a time, in order of acceptance.
-    """
-    posts = (_post(kept, args, store) for kept, args in store.all())
-    while some := list(islice(posts, _AT_ONCE)):
-        yield b"".join(some)
+    return told.get(happening.kind, {})
 
 
 def _has_token(headers: Mapping[str, str]) -> bool:

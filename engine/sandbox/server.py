@@ -16,14 +16,15 @@ import time
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import replace
+from datetime import timedelta
 from email.utils import formatdate
-from typing import ClassVar, Protocol, TypeAlias
+from typing import ClassVar, Protocol, TypeAlias, runtime_checkable
 
 import h11
 import trio
 
 from engine.sandbox.faults import Faults, Mishap
-from engine.sandbox.store import Answer, Call, Store, json_answer
+from engine.sandbox.store import Answer, Call, Happening, Store, json_answer
 
 #: Bytes of one request's body; fifteen batches of 1000 messages of 2 kB.
 MAX_BODY = 32 * 2**20
@@ -71,21 +72,45 @@ class Dialect(Protocol):
     def handle(self, call: Call, faults: Faults, store: Store) -> Answer:
         """Answer a request and say what was accepted; the server notes it."""
 
+    def post(self, happening: Happening) -> bytes | None:
+        """Write the body of a webhook's post, one line; None if there is no such event.
+
+        It may be asked for any message that this dialect accepted, more than once and
+        before its time has come.
+        """
+
+
+@runtime_checkable
+class Signing(Protocol):
+    """A dialect whose webhooks sign what they post."""
+
+    def signature(self, body: bytes, secret: str) -> dict[str, str]:
+        """Return the headers that prove where a post comes from."""
+
+
+@runtime_checkable
+class Adjustable(Protocol):
+    """A dialect some of whose words depend on settings."""
+
+    def adjust(self, faults: Faults) -> None:
+        """Take the settings that hold from now on."""
+
 
 class Site(Protocol):
     """What the server needs to know of the sandbox.
 
     Attributes:
         store: takes what is asked and accepted from now on.
-        dialects: by path prefix.
     """
 
     store: Store
-    dialects: dict[str, Dialect]
 
     @property
     def faults(self) -> Faults:
         """What goes wrong for requests that begin now."""
+
+    def dialect_of(self, path: str) -> Dialect | None:
+        """Return the dialect below whose prefix a path is, if any."""
 
     def elapsed(self) -> float:
         """Say how many seconds have passed since the start."""
@@ -145,20 +170,23 @@ class _Connection:
             return False
         self._is_head = head.method == b"HEAD"
         path, _, query = head.target.decode("ascii").partition("?")
-        for prefix, dialect in self._site.dialects.items():
-            if path.startswith(f"{prefix}/"):
-                return await self._serve_mail(dialect, head, path.removeprefix(prefix))
+        dialect = self._site.dialect_of(path)
+        if dialect is not None:
+            path = path.removeprefix(dialect.prefix)
+            return await self._serve_mail(dialect, head, path, query)
         body = await self._read_body(head)
         method = head.method.decode("ascii")
         await self._send(self._site.question(method, path, query, body))
         return True
 
-    async def _serve_mail(self, dialect: Dialect, head: h11.Request, path: str) -> bool:
+    async def _serve_mail(
+        self, dialect: Dialect, head: h11.Request, path: str, query: str
+    ) -> bool:
         store, faults = self._site.store, self._site.faults
         method = head.method.decode("ascii")
         sending = dialect.is_sending(method, path)
         arrived = self._site.elapsed() if self._arrived is None else self._arrived
-        number = store.begin(arrived) if sending else 0
+        number = store.begin(arrived, dialect.name) if sending else 0
         turn = self._site.fault_number(number)
         mishap = faults.before(turn) if sending else faults.before_lookup(turn)
         if mishap is Mishap.RESET_BEFORE:
@@ -171,7 +199,8 @@ class _Connection:
             raise
         answer = Answer(200)
         if mishap is None:
-            call = Call(number, method, path, _headers(head), body)
+            at = store.opened + timedelta(seconds=arrived)
+            call = Call(number, method, path, query, _headers(head), body, at)
             answer = dialect.handle(call, faults, store)
             if answer.accepted is not None:
                 store.accept(number, answer.accepted)

@@ -21,6 +21,7 @@ from urllib.parse import parse_qs
 
 import orjson
 
+from engine.sandbox.fate import Kind, fate
 from engine.sandbox.faults import Mishap
 
 #: Messages in a block of the index: large enough that the block's own objects (five of
@@ -35,14 +36,18 @@ class Call:
     Attributes:
         number: counted from 1 over the requests to sending endpoints; 0 for others.
         path: below the dialect's prefix; begins with `/`, or is empty.
+        query: what stood behind the `?`, as it was sent.
         headers: names in lower case; of a repeated header, the last.
+        at: when its first byte came, UTC.
     """
 
     number: int
     method: str
     path: str
+    query: str
     headers: Mapping[str, str]
     body: bytes
+    at: datetime
 
 
 @dataclass(slots=True)
@@ -50,7 +55,7 @@ class Accepted:
     """Messages that a dialect accepted: columns, one place per message.
 
     Attributes:
-        to: bare addresses.
+        to: bare addresses; of a message with several recipients, the first.
         message_ids: the ids the dialect gave them.
         keys: the client's own ids, or None where it sent none.
         contents: the messages as the client wrote them, by field.
@@ -90,8 +95,10 @@ class Kept(NamedTuple):
 
     Attributes:
         place: 0-based, in order of acceptance.
+        to: bare address of its first recipient.
         key: the client's own id, or None.
         request: number of the request that brought it.
+        dialect: name of the dialect that accepted it.
     """
 
     place: int
@@ -99,6 +106,22 @@ class Kept(NamedTuple):
     message_id: str
     key: str | None
     request: int
+    dialect: str
+
+
+@dataclass(frozen=True, slots=True)
+class Happening:
+    """One thing that happened to one message.
+
+    Attributes:
+        at: when, UTC.
+        content: the message as the client wrote it; None if it was not kept whole.
+    """
+
+    kind: Kind
+    at: datetime
+    kept: Kept
+    content: Mapping[str, object] | None
 
 
 class _Block(NamedTuple):
@@ -119,12 +142,17 @@ class Store:
     Attributes:
         keep: how many messages are kept whole, the first ones.
         opened: the moment that is 0 on the clock of the requests, UTC.
+        pace: factor on the times of what becomes of messages; 0.01 is a hundred times
+            as fast.
     """
 
     def __init__(self, *, keep: int, opened: datetime) -> None:
         self.keep = keep
         self.opened = opened
+        self.pace = 1.0
         self._arrivals = array("d")
+        self._speakers = array("B")
+        self._dialects: list[str] = []
         self._messages = array("L")
         self._statuses = array("H")
         self._other_answers: Counter[int] = Counter()
@@ -149,12 +177,16 @@ class Store:
         """How many messages were accepted."""
         return self._total
 
-    def begin(self, at: float) -> int:
+    def begin(self, at: float, dialect: str) -> int:
         """Note a request to a sending endpoint and give its number.
 
         Args:
             at: seconds since `opened` at which its first byte came.
+            dialect: name of the dialect that it is for.
         """
+        if dialect not in self._dialects:
+            self._dialects.append(dialect)
+        self._speakers.append(self._dialects.index(dialect))
         self._arrivals.append(at)
         self._messages.append(0)
         self._statuses.append(0)
@@ -188,31 +220,46 @@ class Store:
         """Say when request `number` came, UTC."""
         return self.opened + timedelta(seconds=self._arrivals[number - 1])
 
-    def find(self, message_id: str) -> Kept | None:
-        """Find a message by the id it was given."""
+    def find(self, message_id: str, dialect: str | None = None) -> Kept | None:
+        """Find a message by the id it was given.
+
+        Args:
+            message_id: the whole of it.
+            dialect: name of the one that gave it; None asks them all.
+        """
         needle = orjson.dumps(message_id)
         place = 0
         for block in self._blocks:
             if block.pages.find(needle, 0) >= 0:
                 for kept in self._unpack(place, block):
-                    if kept.message_id == message_id:
+                    if _is_it(kept, message_id, dialect):
                         return kept
             place += block.size
         fresh = self._unpacked_rest(place)
-        return next((kept for kept in fresh if kept.message_id == message_id), None)
+        return next((kept for kept in fresh if _is_it(kept, message_id, dialect)), None)
 
-    def all(self) -> Iterator[tuple[Kept, Mapping[str, object]]]:
+    def content(self, kept: Kept) -> Mapping[str, object] | None:
+        """Return a message as the client wrote it; None if it was not kept whole."""
+        whole = kept.place < len(self._contents)
+        return self._contents[kept.place] if whole else None
+
+    def all(self, dialect: str | None = None) -> Iterator[Kept]:
         """Go through the accepted messages in order of acceptance.
 
-        Yields:
-            Each with what the client had put beside it in `custom_args`; of one that
-            was not kept whole, that is its own id alone.
+        Args:
+            dialect: only those that this one accepted.
         """
-        for kept in self._walk(0):
-            args: object = {} if kept.key is None else {"message_id": kept.key}
-            if kept.place < len(self._contents):
-                args = self._contents[kept.place].get("custom_args")
-            yield kept, args if isinstance(args, dict) else {}
+        return (k for k in self._walk(0) if dialect is None or k.dialect == dialect)
+
+    def happenings(self, kept: Kept) -> list[Happening]:
+        """Say all that becomes of a message, in order; the last may be yet to come."""
+        accepted, content = self.moment(kept.request), self.content(kept)
+        return [
+            Happening(
+                kind, accepted + timedelta(seconds=after * self.pace), kept, content
+            )
+            for after, kind in fate(kept.to, kept.message_id)
+        ]
 
     def stats(self) -> dict[str, object]:
         """Count requests, messages, doubles and answers; see the page at `/`."""
@@ -316,17 +363,27 @@ class Store:
             place += block.size
         yield from self._unpacked_rest(place)
 
-    @staticmethod
-    def _unpack(place: int, block: _Block) -> Iterator[Kept]:
+    def _unpack(self, place: int, block: _Block) -> Iterator[Kept]:
         columns = orjson.loads(block.pages[:])
-        return map(Kept, range(place, place + block.size), *columns)
+        return self._kept(range(place, place + block.size), *columns)
 
     def _unpacked_rest(self, place: int) -> Iterator[Kept]:
         rows = self._open
         places = range(place, place + len(rows.to))
-        return map(
-            Kept, places, rows.to, rows.message_ids, rows.keys, self._open_requests
+        return self._kept(
+            places, rows.to, rows.message_ids, rows.keys, self._open_requests
         )
+
+    def _kept(
+        self,
+        places: range,
+        to: list[str],
+        message_ids: list[str],
+        keys: list[str | None],
+        requests: list[int],
+    ) -> Iterator[Kept]:
+        names = [self._dialects[self._speakers[number - 1]] for number in requests]
+        return map(Kept, places, to, message_ids, keys, requests, names)
 
     def _tally(self) -> None:
         """Count recipients and doubles among the messages that came since last time.
@@ -346,17 +403,19 @@ class Store:
         self._tallied = self._total
 
     def _describe(self, kept: Kept) -> dict[str, object]:
-        described: dict[str, object] = {}
-        if kept.place < len(self._contents):
-            described |= self._contents[kept.place]
-        elif kept.key is not None:
-            described["custom_args"] = {"message_id": kept.key}
+        described = dict(self.content(kept) or {})
         described |= {
             "to": kept.to,
             "message_id": kept.message_id,
+            "key": kept.key,
             "request": kept.request,
+            "dialect": kept.dialect,
         }
         return described
+
+
+def _is_it(kept: Kept, message_id: str, dialect: str | None) -> bool:
+    return kept.message_id == message_id and dialect in {None, kept.dialect}
 
 
 def _whole(asked: Mapping[str, list[str]], name: str, default: int) -> int:

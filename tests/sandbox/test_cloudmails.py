@@ -6,6 +6,7 @@ from datetime import datetime, timedelta
 import httpx
 import pytest
 import trio
+from trio.testing import MockClock
 
 from engine.sandbox import Faults, Sandbox, serve
 
@@ -64,7 +65,12 @@ async def test_one_mail_is_accepted_with_an_id(
     assert answer.status_code == 200
     message_id = answer.json()["message_id"]
     assert message_id.startswith("msg_")
-    kept = mail | {"message_id": message_id, "request": 1}
+    kept = mail | {
+        "message_id": message_id,
+        "key": "k1",
+        "request": 1,
+        "dialect": "cloudmails",
+    }
     assert {"total": 1, "messages": [kept]} == sandbox.store.messages()
 
 
@@ -220,29 +226,50 @@ async def test_an_unverified_sender_is_forbidden(
     assert sandbox.store.accepted_count == 1
 
 
-async def test_the_fate_of_a_mail_can_be_looked_up(
-    sandbox: Sandbox, client: httpx.AsyncClient
+async def test_the_fate_of_a_mail_can_be_looked_up_as_it_unfolds(
+    sandbox: Sandbox, client: httpx.AsyncClient, mock_clock: MockClock
 ) -> None:
-    """GET /emails/{id} tells of delivery and of a bounce, and 404 of a stranger."""
-    batch = mails("ann@x.example", "bounce.me@x.example")
+    """GET /emails/{id} tells what has happened by now, with its moments and counts."""
+    sandbox.store.pace = 0.01
+    names = ("ann", "bounce.me", "soft", "click", "suppressed")
+    batch = mails(*(f"{name}@x.example" for name in names))
     rows = (await client.post("/send/batch", json=batch)).json()["results"]
-    assert [row["status"] for row in rows] == ["sent", "sent"]
-    ann, bounced = [
-        (await client.get(f"/emails/{row['message_id']}")).json() for row in rows
-    ]
-    created = datetime.fromisoformat(ann["created_at"])
-    assert abs(created - sandbox.store.moment(1)) < timedelta(seconds=1)
-    assert ann == {
+    assert {"sent"} == {row["status"] for row in rows}
+
+    async def look() -> dict[str, dict[str, object]]:
+        """Ask for each, by name."""
+        answers = [await client.get(f"/emails/{row['message_id']}") for row in rows]
+        return dict(zip(names, (a.json() for a in answers), strict=True))
+
+    new = await look()
+    created_at = new["ann"]["created_at"]
+    assert new["ann"] == {
         "message_id": rows[0]["message_id"],
-        "status": "delivered",
-        "created_at": ann["created_at"],
-        "delivered_at": ann["created_at"],
+        "status": "sent",
+        "created_at": created_at,
         "opens": 0,
         "clicks": 0,
     }
-    assert bounced["status"] == "bounced"
-    assert bounced["bounce_reason"] == "550 5.1.1 No such user"
-    assert "delivered_at" not in bounced
+    assert timedelta(0) == datetime.fromisoformat(created_at) - sandbox.store.moment(1)
+    mock_clock.jump(0.036)
+    soon = await look()
+    delivered_at = soon["ann"].pop("delivered_at")
+    assert new["ann"] | {"status": "delivered"} == soon["ann"]
+    assert (
+        timedelta(seconds=0.6)
+        <= datetime.fromisoformat(delivered_at) - datetime.fromisoformat(created_at)
+        <= timedelta(seconds=0.035)
+    )
+    assert soon["bounce.me"]["status"] == "bounced"
+    assert soon["bounce.me"]["bounce_reason"] == "550 5.1.1 No such user"
+    assert "delivered_at" not in soon["bounce.me"]
+    assert (soon["soft"]["status"], soon["click"]["opens"]) == ("deferred", 0)
+    assert soon["suppressed"]["status"] == "failed"
+    mock_clock.jump(10)
+    late = await look()
+    assert late["soft"]["status"] == "delivered"
+    assert (late["click"]["opens"], late["click"]["clicks"]) == (1, 1)
+    assert (late["ann"]["opens"], late["ann"]["clicks"]) == (0, 0)
     assert (await client.get("/emails/msg_unknown")).status_code == 404
 
 

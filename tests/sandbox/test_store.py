@@ -2,6 +2,8 @@
 
 from datetime import UTC, datetime, timedelta
 
+import pytest
+
 from engine.sandbox.store import Accepted, Store
 
 OPENED = datetime(2026, 1, 1, tzinfo=UTC)
@@ -13,13 +15,15 @@ def new_store(*, keep: int = 100) -> Store:
 
 
 def accept(
-    store: Store, *messages: tuple[str, str, str | None], at: float = 0.0
+    store: Store,
+    *messages: tuple[str, str, str | None],
+    at: float = 0.0,
+    dialect: str = "one",
 ) -> int:
     """Have a request bring messages, each an address, an id and the client's id."""
-    number = store.begin(at)
+    number = store.begin(at, dialect)
     contents: list[dict[str, object]] = [
-        {"to": to, "subject": f"For {to}", "custom_args": {"message_id": key}}
-        for to, _, key in messages
+        {"to": to, "subject": f"For {to}", "tags": [key]} for to, _, key in messages
     ]
     columns = [list(column) for column in zip(*messages, strict=True)]
     store.accept(number, Accepted(*columns, contents))
@@ -58,15 +62,18 @@ def test_only_the_first_messages_are_kept_whole() -> None:
     whole = {
         "to": "p1@x.example",
         "subject": "For p1@x.example",
-        "custom_args": {"message_id": "key1"},
+        "tags": ["key1"],
         "message_id": "id1",
+        "key": "key1",
         "request": 1,
+        "dialect": "one",
     }
     indexed = {
         "to": "p2@x.example",
-        "custom_args": {"message_id": "key2"},
         "message_id": "id2",
+        "key": "key2",
         "request": 1,
+        "dialect": "one",
     }
     assert page["total"] == 3
     assert [whole, indexed] == page["messages"][1:]
@@ -131,7 +138,7 @@ def test_requests_are_listed_with_their_answers() -> None:
     store = new_store()
     first = accept(store, ("a@x.example", "1", None), at=0.5)
     store.answered(first, 200)
-    store.begin(1.25)
+    store.begin(1.25, "one")
     expected = [
         {"number": 1, "at": 0.5, "messages": 1, "status": 200},
         {"number": 2, "at": 1.25, "messages": 0, "status": None},
@@ -145,25 +152,42 @@ def test_stats_count_answers_to_everything() -> None:
     """Answers to lookups are counted beside those to sending requests."""
     store = new_store()
     assert (store.stats()["first_at"], store.stats()["last_at"]) == (None, None)
-    store.answered(store.begin(2.0), 429)
-    store.answered(store.begin(3.0), 200)
+    store.answered(store.begin(2.0, "one"), 429)
+    store.answered(store.begin(3.0, "one"), 200)
     store.answered(0, 404)
     stats = store.stats()
     assert stats["answers"] == {"200": 1, "404": 1, "429": 1}
     assert (stats["requests"], stats["first_at"], stats["last_at"]) == (2, 2.0, 3.0)
 
 
-def test_all_goes_through_everything_with_what_came_beside_it() -> None:
-    """In order, over all blocks; of what was not kept whole, with its own id alone."""
-    store = new_store(keep=2)
-    accept(store, ("a@x.example", "id-a", None), ("b@x.example", "id-b", "key-b"))
+def test_all_goes_through_everything_in_order_or_what_one_dialect_took() -> None:
+    """All blocks in order; of one dialect alone, its own messages from all of them."""
+    store = new_store(keep=0)
+    accept(store, ("a@x.example", "id-a", None), dialect="other")
     fill(store, 9_000)
-    accept(store, ("c@x.example", "id-c", None))
-    told = [(kept.message_id, dict(args)) for kept, args in store.all()]
-    assert told[:3] == [
-        ("id-a", {"message_id": None}),
-        ("id-b", {"message_id": "key-b"}),
-        ("id0", {"message_id": "key0"}),
-    ]
-    assert told[-2:] == [("id8999", {"message_id": "key8999"}), ("id-c", {})]
-    assert len(told) == 9_003
+    accept(store, ("c@x.example", "id-c", None), dialect="other")
+    told = [kept.message_id for kept in store.all()]
+    assert ["id-a", "id0", "id8999", "id-c"] == [told[i] for i in (0, 1, 9_000, 9_001)]
+    assert len(told) == 9_002
+    assert ["id-a", "id-c"] == [kept.message_id for kept in store.all("other")]
+    assert len(list(store.all("one"))) == 9_000
+
+
+def test_what_becomes_of_a_message_has_moments_at_the_stores_pace() -> None:
+    """Each step of its fate comes after acceptance, sooner as the pace is smaller."""
+    store = new_store(keep=1)
+    accept(store, ("a@x.example", "1", None), ("open@x.example", "2", None), at=2.0)
+    whole, indexed = store.all()
+    assert store.content(whole) == store.happenings(whole)[0].content
+    assert store.content(indexed) is None
+    spans = []
+    for store.pace in (1.0, 0.01):
+        happenings = store.happenings(indexed)
+        assert {indexed} == {happening.kept for happening in happenings}
+        assert ["accepted", "sent", "delivered", "opened"] == [
+            happening.kind for happening in happenings
+        ]
+        assert OPENED + timedelta(seconds=2) == happenings[0].at
+        spans.append((happenings[-1].at - happenings[0].at).total_seconds())
+    assert spans[0] > 60
+    assert spans[0] == pytest.approx(100 * spans[1], rel=1e-3)
