@@ -646,8 +646,8 @@ async def test_unanswered_request_without_a_key_never_goes_again(
     ("seconds", "word", "replayed"),
     [
         (0, "welcome", True),
-        (1700, "welcome", True),
-        (1750, "welcome", False),
+        (1490, "welcome", True),
+        (1510, "welcome", False),
         (90_000, "welcome", False),
         (60, "farewell", False),
     ],
