@@ -101,6 +101,7 @@ class Event:
         raw: the provider's own word for what happened.
         reject_reason: why, where something was refused, and if it is known.
         description: the provider's own words about why, or None.
+        payload: the event as the provider wrote it, in JSON.
     """
 
     type: EventType
@@ -113,3 +114,4 @@ class Event:
     raw: str
     reject_reason: RejectReason | None
     description: str | None
+    payload: str = ""

@@ -1,7 +1,10 @@
 """What providers post about messages, by the name a campaign file gives them.
 
-    base        what every reading shares
-    cloudmails  both forms that CloudMails' documents show
+    base         what every reading shares
+    cloudflare   what a Worker forwards from a Queue
+    cloudmailin  its posts, and what its status endpoint lists
+    cloudmails   both forms that its public documents show
+    mailerlogic  its posts, and the pages of its Events API
 
 A reading is pure: the bytes of one post become events in our words, and nothing of the
 post is believed beyond them. Whether it came from the provider, its signature tells;
@@ -20,7 +23,7 @@ from engine.event import Event
 Parse = Callable[[bytes], list[Event]]
 
 #: The providers whose events can be read; `engine.webhooks.<name>` has `parse`.
-NAMES = ("cloudmails",)
+NAMES = ("cloudflare", "cloudmailin", "cloudmails", "mailerlogic")
 
 
 def load(name: str) -> Parse:

@@ -5,6 +5,7 @@ field that is missing or of the wrong kind is None: what a provider adds or leav
 tomorrow must not stop a file of a million events.
 """
 
+import re
 from datetime import UTC, datetime
 from typing import Any
 
@@ -32,6 +33,37 @@ def text(value: object) -> str | None:
     if isinstance(value, bool) or not isinstance(value, str | int):
         return None
     return str(value).strip() or None
+
+
+#: A Message-ID of ours: our id of the message, then a domain.
+_OURS = re.compile(
+    r"<?([0-9a-f]{8}-[0-9a-f]{4}-5[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12})@"
+)
+
+
+def our_id(value: object) -> str | None:
+    """Return our id of a message from its Message-ID; None if it is not ours."""
+    found = _OURS.match(value.strip()) if isinstance(value, str) else None
+    return None if found is None else found[1]
+
+
+def written(value: object) -> str:
+    """Return what the provider wrote, as it is kept."""
+    return orjson.dumps(value).decode()
+
+
+def objects(body: bytes, provider: str) -> list[dict[str, object]]:
+    """Return the objects of a post: one, or those of an array; none of an empty post.
+
+    Raises:
+        EventsError: it is not JSON, or holds something else.
+    """
+    posted = content(body)
+    items = posted if isinstance(posted, list) else [] if posted is None else [posted]
+    for item in items:
+        if not isinstance(item, dict):
+            raise EventsError(f"is no event of {provider}: not an object")
+    return items
 
 
 def table(value: object) -> dict[str, object]:

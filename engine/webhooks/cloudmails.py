@@ -19,7 +19,7 @@ from typing import Final
 
 from engine.errors import EventsError
 from engine.event import Event, EventType, RejectReason
-from engine.webhooks.base import content, moment, table, text
+from engine.webhooks.base import moment, objects, table, text, written
 
 _NAME: Final = "cloudmails"
 _SECOND_FORM: Final = "email."
@@ -67,15 +67,12 @@ def parse(body: bytes) -> list[Event]:
     Raises:
         EventsError: it is not JSON, or JSON of something else.
     """
-    posted = content(body)
-    items = posted if isinstance(posted, list) else [{} if posted is None else posted]
+    items = objects(body, "CloudMails")
     return [event for item in items if (event := _event(item)) is not None]
 
 
-def _event(item: object) -> Event | None:
+def _event(item: dict[str, object]) -> Event | None:
     """Make an event of one object; None if it is a ping."""
-    if not isinstance(item, dict):
-        raise EventsError("is no event of CloudMails: not an object")
     word = item.get("event", "" if not item else None)
     if not isinstance(word, str):
         raise EventsError('is no event of CloudMails: it has no text "event"')
@@ -98,6 +95,7 @@ def _event(item: object) -> Event | None:
         raw=word,
         reject_reason=meaning[1],
         description=_why(told),
+        payload=written(item),
     )
 
 

@@ -51,6 +51,7 @@ def test_the_documented_example_is_read_whole() -> None:
         raw="delivered",
         reject_reason=None,
         description=None,
+        payload=json.dumps(FLAT, separators=(",", ":")),
     )
 
 
@@ -67,6 +68,7 @@ def test_the_other_form_is_read_whole() -> None:
         raw="email.bounced",
         reject_reason=RejectReason.BOUNCED,
         description="550 No such user",
+        payload=json.dumps(NESTED, separators=(",", ":")),
     )
 
 
