@@ -4,6 +4,8 @@
     faults.py      what goes wrong, and at which request
     fate.py        what becomes of an accepted message, and when
     store.py       what was asked and accepted, and the answers to questions of it
+    webhook.py     posts what becomes of messages to a URL on this machine
+    client.py      the connection that it posts on
     cloudmails.py  one file per dialect, each written from that provider's document
 
 `/` explains the sandbox, `/_sandbox/...` takes questions, and each dialect has a path
@@ -32,8 +34,9 @@ import trio
 from engine.sandbox.faults import Faults
 from engine.sandbox.server import Adjustable, Dialect, converse
 from engine.sandbox.store import Answer, Store, json_answer
+from engine.sandbox.webhook import Poster, Webhook
 
-__all__ = ["DIALECTS", "Faults", "Sandbox", "serve"]
+__all__ = ["DIALECTS", "Faults", "Sandbox", "Webhook", "serve"]
 
 _PAGE = """\
 This is a sandbox: a provider of mail that runs on this machine. It sends nothing.
@@ -50,6 +53,11 @@ Ask what happened (no token needed):
   GET    /_sandbox/requests?offset=&limit=     when each request came, and its answer
   GET    /_sandbox/events?provider=            what webhooks would post of what was
                                                accepted: JSON lines, of any number
+  GET    /_sandbox/webhook                     where what becomes of it is posted
+  POST   /_sandbox/webhook                     replace it, from now on: {{"url": ...,
+                                               "pace": 1, "secret": ""}}; loopback, and
+                                               {{provider}} in its path is replaced
+  DELETE /_sandbox/webhook                     post nothing any more
   POST   /_sandbox/reset                       forget everything, count from 1 again
   GET    /_sandbox/faults                      what goes wrong just now
   POST   /_sandbox/faults                      replace it: a JSON object of the below
@@ -86,7 +94,9 @@ class Sandbox:
         store: what was asked and accepted; another object after `reset`.
     """
 
-    def __init__(self, host: str, port: int, faults: Faults, keep: int) -> None:
+    def __init__(
+        self, host: str, port: int, faults: Faults, webhook: Webhook, keep: int
+    ) -> None:
         self.port = port
         self._dialects: dict[str, Dialect] = {}
         self._host = f"[{host}]" if ":" in host else host
@@ -94,7 +104,10 @@ class Sandbox:
         self._start = trio.current_time()
         self._opened = datetime.now(UTC)
         self._faults = faults
-        self.reset()
+        self.store = Store(keep=keep, opened=self._opened)
+        self._counted_from = 0
+        self._poster = Poster(self)
+        self._poster.begin(webhook)
 
     @property
     def faults(self) -> Faults:
@@ -126,6 +139,15 @@ class Sandbox:
                 return self.dialect(name)
         return None
 
+    @property
+    def webhook(self) -> Webhook:
+        """Where what becomes of messages is posted. Setting it begins anew."""
+        return self._poster.webhook
+
+    @webhook.setter
+    def webhook(self, webhook: Webhook) -> None:
+        self._poster.begin(webhook)
+
     def base_url(self, provider_name: str) -> str:
         """Give the base URL that makes a client of this provider talk to the sandbox.
 
@@ -142,6 +164,15 @@ class Sandbox:
         self.store = Store(keep=self._keep, opened=self._opened)
         self._dialects.clear()
         self._counted_from = 0
+        self._poster.begin(self._poster.webhook)
+
+    def accepted(self) -> None:
+        """Learn that the store holds more than before."""
+        self._poster.hear()
+
+    async def post(self) -> None:
+        """Post what becomes of messages until cancelled."""
+        await self._poster.run()
 
     def elapsed(self) -> float:
         """Say how many seconds have passed since the start."""
@@ -160,6 +191,11 @@ class Sandbox:
             "/_sandbox/requests": {"GET": partial(self.store.list_requests, query)},
             "/_sandbox/events": {"GET": partial(self._events, query)},
             "/_sandbox/reset": {"POST": self._forget},
+            "/_sandbox/webhook": {
+                "GET": self._show_webhook,
+                "POST": partial(self._set_webhook, body),
+                "DELETE": partial(self._set_webhook, b"{}"),
+            },
             "/_sandbox/faults": {
                 "GET": self._active,
                 "POST": partial(self._replace, body),
@@ -187,7 +223,11 @@ class Sandbox:
         return Answer(200, page, content_type="text/plain; charset=utf-8")
 
     def _stats(self) -> Answer:
-        return json_answer(200, self.store.stats() | {"faults": self.faults.active()})
+        rest = {
+            "webhook": self._poster.statistics(),
+            "faults": self.faults.active(),
+        }
+        return json_answer(200, self.store.stats() | rest)
 
     def _events(self, query: str) -> Answer:
         provider = parse_qs(query).get("provider", [None])[-1]
@@ -211,6 +251,13 @@ class Sandbox:
         self.reset()
         return json_answer(200, {})
 
+    def _show_webhook(self) -> Answer:
+        return json_answer(200, self.webhook.shown())
+
+    def _set_webhook(self, body: bytes) -> Answer:
+        self.webhook = Webhook.parse(orjson.loads(body))
+        return self._show_webhook()
+
     def _active(self) -> Answer:
         return json_answer(200, self.faults.active())
 
@@ -227,6 +274,7 @@ async def serve(
     host: str = "127.0.0.1",
     port: int = 0,
     faults: Faults = Faults(),  # noqa: B008 - frozen
+    webhook: Webhook = Webhook(),  # noqa: B008 - frozen
     keep: int = 10_000,
     task_status: trio.TaskStatus[Sandbox] = trio.TASK_STATUS_IGNORED,
 ) -> None:
@@ -236,6 +284,7 @@ async def serve(
         host: address to listen on.
         port: TCP port; 0 chooses a free one.
         faults: what goes wrong from the start.
+        webhook: where what becomes of messages is posted, from the start.
         keep: how many messages to keep whole; of later ones only the ids.
         task_status: given by `nursery.start`.
 
@@ -244,6 +293,8 @@ async def serve(
     """
     listeners = await trio.open_tcp_listeners(port, host=host)
     port = listeners[0].socket.getsockname()[1]
-    sandbox = Sandbox(host, port, faults, keep)
-    task_status.started(sandbox)
-    await trio.serve_listeners(partial(converse, sandbox), listeners)
+    sandbox = Sandbox(host, port, faults, webhook, keep)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(sandbox.post)
+        task_status.started(sandbox)
+        await trio.serve_listeners(partial(converse, sandbox), listeners)

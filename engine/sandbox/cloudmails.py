@@ -12,6 +12,7 @@ Source:
     CloudMails, "SMTP API Documentation", REST API.
 """
 
+import hmac
 import re
 import secrets
 from collections.abc import Callable, Mapping
@@ -37,6 +38,29 @@ _METHODS = {"/send": "POST", "/send/batch": "POST"}
 _EVENTS = frozenset(
     ("delivered", "bounced", "opened", "clicked", "unsubscribed", "complained")
 )
+#: Of docs/webhooks.php: each event, and what its data tells beside id and recipient.
+_NESTED: dict[str, tuple[str, dict[str, object]]] = {
+    "delivered": ("email.delivered", {"isp": "example"}),
+    "deferred": (
+        "email.bounced",
+        {
+            "bounce_type": "soft",
+            "bounce_code": "451 4.7.1",
+            "bounce_description": "Greylisted, try again later",
+        },
+    ),
+    "bounced": (
+        "email.bounced",
+        {
+            "bounce_type": "hard",
+            "bounce_code": "550 5.1.1",
+            "bounce_description": "No such user",
+        },
+    ),
+    "complained": ("email.complained", {}),
+    "opened": ("email.opened", {}),
+    "clicked": ("email.clicked", {"url": "https://sandbox.example/clicked"}),
+}
 _EMAILS = "/emails/"
 _ADDRESS = re.compile(r"[^\s@<>,;:\"]+@[^\s@<>,;:\"]+").fullmatch
 _CODES = {
@@ -116,12 +140,13 @@ _REQUIRED = ("to", "from", "subject", "html")
 
 
 class CloudMails:
-    """The CloudMails API. It has one state: the next message id."""
+    """The CloudMails API. Its one state is the next message id."""
 
     name: ClassVar[str] = "cloudmails"
     prefix: ClassVar[str] = "/cloudmails/v1"
 
     def __init__(self) -> None:
+        self.adjust(Faults())
         # Two sandboxes never give the same id, so a client cannot mistake an old run.
         self._salt = secrets.token_hex(4)
         self._sequence = count(1)
@@ -242,22 +267,53 @@ class CloudMails:
                 known |= _told(happening)
         return json_answer(200, known)
 
+    def adjust(self, faults: Faults) -> None:
+        """Take the form of events and the header of signatures."""
+        self._form = faults.events_form
+        self._signature_header = faults.signature_header
+
     def post(self, happening: Happening) -> bytes | None:
-        """Write the post of a webhook."""
-        if happening.kind not in _EVENTS:
-            return None
-        kept, content = happening.kept, happening.content
-        custom_args: object = {} if kept.key is None else {"message_id": kept.key}
-        if content is not None:
-            custom_args = content.get("custom_args", {})
-        post = {
-            "event": happening.kind,
-            "message_id": kept.message_id,
-            "timestamp": _text(happening.at),
-            "recipient": kept.to,
-            "custom_args": custom_args,
-        }
-        return orjson.dumps(post)
+        """Write the post of a webhook, in the form that is set."""
+        written = _nested(happening) if self._form == "nested" else _flat(happening)
+        return None if written is None else orjson.dumps(written)
+
+    def signature(self, body: bytes, secret: str) -> dict[str, str]:
+        """Sign as docs/webhooks.php has it: HMAC-SHA256 of the raw body, in hex."""
+        signed = hmac.digest(secret.encode(), body, "sha256").hex()
+        return {self._signature_header: signed}
+
+
+def _flat(happening: Happening) -> dict[str, object] | None:
+    """Write an event in the form of the REST API's document."""
+    if happening.kind not in _EVENTS:
+        return None
+    kept, content = happening.kept, happening.content
+    custom_args: object = {} if kept.key is None else {"message_id": kept.key}
+    if content is not None:
+        custom_args = content.get("custom_args", {})
+    return {
+        "event": happening.kind,
+        "message_id": kept.message_id,
+        "timestamp": _text(happening.at),
+        "recipient": kept.to,
+        "custom_args": custom_args,
+    }
+
+
+def _nested(happening: Happening) -> dict[str, object] | None:
+    """Write an event in the form of docs/webhooks.php, which has no custom_args."""
+    if happening.kind not in _NESTED:
+        return None
+    event, more = _NESTED[happening.kind]
+    return {
+        "event": event,
+        "timestamp": int(happening.at.timestamp()),
+        "data": {
+            "message_id": happening.kept.message_id,
+            "recipient": happening.kept.to,
+            **more,
+        },
+    }
 
 
 def _text(moment: datetime) -> str:

@@ -12,6 +12,7 @@ the same mishap, so a failing rehearsal can be repeated.
 
 import math
 import random
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
 from email.utils import formatdate
@@ -97,6 +98,12 @@ def _read_flag(text: str) -> bool:
     return text.lower() in {"true", "1", "yes", "on"}
 
 
+def _read_name(text: str) -> str:
+    if re.fullmatch(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+", text) is None:
+        raise ValueError("the name of a header")
+    return text
+
+
 def _one_of(*choices: str) -> Callable[[str], str]:
     def read(text: str) -> str:
         if text not in choices:
@@ -177,6 +184,28 @@ class Faults:
         "what answers a batch look like, where the document is silent ("
         + ", ".join(SHAPES)
         + ")",
+    )
+
+    events_form: str = _fault(
+        "flat",
+        _one_of("flat", "nested"),
+        "which of CloudMails' two public forms its events have: flat or nested",
+    )
+    signature_header: str = _fault(
+        "X-CloudMails-Signature",
+        _read_name,
+        "NAME of the header that CloudMails signs in; its documents leave it open",
+    )
+    webhook_twice: int = _fault(0, _read_count, "every Nth event is posted twice")
+    webhook_shuffle: bool = _fault(
+        default=False,
+        read=_read_flag,
+        meaning="true: a message's events are posted at its end, the last one first",
+    )
+    webhook_ping: bool = _fault(
+        default=False,
+        read=_read_flag,
+        meaning="true: a ping is posted before a provider's first event",
     )
 
     def __post_init__(self) -> None:

@@ -109,6 +109,12 @@ class Site(Protocol):
     def faults(self) -> Faults:
         """What goes wrong for requests that begin now."""
 
+    def dialect(self, provider_name: str) -> Dialect:
+        """Return what speaks for a provider."""
+
+    def accepted(self) -> None:
+        """Learn that the store holds more than before."""
+
     def dialect_of(self, path: str) -> Dialect | None:
         """Return the dialect below whose prefix a path is, if any."""
 
@@ -204,6 +210,7 @@ class _Connection:
             answer = dialect.handle(call, faults, store)
             if answer.accepted is not None:
                 store.accept(number, answer.accepted)
+                self._site.accepted()
                 mishap = faults.after(turn)
         if mishap is not None:
             store.befell(mishap)

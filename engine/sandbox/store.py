@@ -1,10 +1,10 @@
 """What the sandbox was asked and what it accepted, and the answers to questions of it.
 
 How it works: every accepted message stays in an index of four columns (address, the id
-it was given, the client's own id, request number). A full block of the index is packed
-into JSON bytes, about 100 bytes a message instead of 400, so a million messages take
-some 130 MB; only the first `keep` are kept whole. Counting doubles is left to the
-moment somebody asks, and then goes on from where it stopped: receiving stays cheap.
+it was given, the client's own id, request number); only the first `keep` are kept
+whole. Counting doubles is left to the moment somebody asks, and then goes on from where
+it stopped: receiving stays cheap. What becomes of a message is not stored at all, but
+follows from its address and id; see `fate`.
 
 Rules: no clock and no socket; moments are arguments.
 """
@@ -15,7 +15,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from itertools import islice
-from mmap import mmap
 from typing import NamedTuple
 from urllib.parse import parse_qs
 
@@ -23,10 +22,7 @@ import orjson
 
 from engine.sandbox.fate import Kind, fate
 from engine.sandbox.faults import Mishap
-
-#: Messages in a block of the index: large enough that the block's own objects (five of
-#: about 60 bytes) do not count, small enough to unpack for one question.
-_BLOCK = 4096
+from engine.sandbox.index import Columns, Index
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,18 +120,6 @@ class Happening:
     content: Mapping[str, object] | None
 
 
-class _Block(NamedTuple):
-    """A full part of the index.
-
-    Its bytes lie in pages of their own, not on the heap: among the bodies of requests,
-    2 MB each and soon freed, they left holes that nothing fitted (measured with glibc:
-    630 kB held per batch of 1000 messages, of which the index needs 100 kB).
-    """
-
-    size: int
-    pages: mmap
-
-
 class Store:
     """What was asked and accepted since the start or the last reset.
 
@@ -158,10 +142,7 @@ class Store:
         self._other_answers: Counter[int] = Counter()
         self._mishaps: Counter[str] = Counter()
         self._contents: list[dict[str, object]] = []
-        self._blocks: list[_Block] = []
-        self._open = Accepted()
-        self._open_requests: list[int] = []
-        self._total = 0
+        self._index = Index(4)
         self._tallied = 0
         self._recipients: set[int] = set()
         self._keys: set[int] = set()
@@ -175,7 +156,7 @@ class Store:
     @property
     def accepted_count(self) -> int:
         """How many messages were accepted."""
-        return self._total
+        return len(self._index)
 
     def begin(self, at: float, dialect: str) -> int:
         """Note a request to a sending endpoint and give its number.
@@ -196,14 +177,10 @@ class Store:
         """Note what request `number` brought."""
         count = len(accepted.to)
         self._messages[number - 1] = count
-        self._total += count
         self._contents += accepted.contents[: max(0, self.keep - len(self._contents))]
-        self._open.to += accepted.to
-        self._open.message_ids += accepted.message_ids
-        self._open.keys += accepted.keys
-        self._open_requests.extend([number] * count)
-        if len(self._open_requests) >= _BLOCK:
-            self._pack()
+        self._index.extend(
+            [accepted.to, accepted.message_ids, accepted.keys, [number] * count]
+        )
 
     def answered(self, number: int, status: int) -> None:
         """Note the answer to request `number`; 0 is a request that is not counted."""
@@ -227,16 +204,19 @@ class Store:
             message_id: the whole of it.
             dialect: name of the one that gave it; None asks them all.
         """
-        needle = orjson.dumps(message_id)
-        place = 0
-        for block in self._blocks:
-            if block.pages.find(needle, 0) >= 0:
-                for kept in self._unpack(place, block):
-                    if _is_it(kept, message_id, dialect):
-                        return kept
-            place += block.size
-        fresh = self._unpacked_rest(place)
-        return next((kept for kept in fresh if _is_it(kept, message_id, dialect)), None)
+        for start, columns in self._index.parts_with(message_id):
+            for kept in self._kept(start, columns):
+                if kept.message_id == message_id and dialect in {None, kept.dialect}:
+                    return kept
+        return None
+
+    def at(self, place: int) -> Kept:
+        """Return the message at a place.
+
+        Raises:
+            IndexError: so many were not accepted.
+        """
+        return next(self._kept(place, [[value] for value in self._index.at(place)]))
 
     def content(self, kept: Kept) -> Mapping[str, object] | None:
         """Return a message as the client wrote it; None if it was not kept whole."""
@@ -268,7 +248,7 @@ class Store:
         answers += self._other_answers
         return {
             "requests": self.request_count,
-            "accepted": self._total,
+            "accepted": self.accepted_count,
             "distinct_recipients": len(self._recipients),
             "twice": list(self._twice),
             "answers": {str(status): answers[status] for status in sorted(answers)},
@@ -288,7 +268,7 @@ class Store:
             to: only those to this address.
         """
         if to is None:
-            total = self._total
+            total = self.accepted_count
             rest = (kept for kept in self._walk(offset) if kept.place >= offset)
             page = list(islice(rest, limit))
         else:
@@ -343,47 +323,15 @@ class Store:
         limit = _whole(asked, "limit", self.request_count)
         return json_answer(200, self.requests(offset=offset, limit=limit))
 
-    def _pack(self) -> None:
-        rows = self._open
-        columns = orjson.dumps(
-            [rows.to, rows.message_ids, rows.keys, self._open_requests]
-        )
-        pages = mmap(-1, len(columns))
-        pages.write(columns)
-        self._blocks.append(_Block(len(rows.to), pages))
-        self._open = Accepted()
-        self._open_requests = []
-
     def _walk(self, start: int) -> Iterator[Kept]:
-        """Go through the index from a block that holds `start` or begins before it."""
-        place = 0
-        for block in self._blocks:
-            if place + block.size > start:
-                yield from self._unpack(place, block)
-            place += block.size
-        yield from self._unpacked_rest(place)
+        """Go through the messages from `start` or somewhat before it."""
+        for first, columns in self._index.parts(start):
+            yield from self._kept(first, columns)
 
-    def _unpack(self, place: int, block: _Block) -> Iterator[Kept]:
-        columns = orjson.loads(block.pages[:])
-        return self._kept(range(place, place + block.size), *columns)
-
-    def _unpacked_rest(self, place: int) -> Iterator[Kept]:
-        rows = self._open
-        places = range(place, place + len(rows.to))
-        return self._kept(
-            places, rows.to, rows.message_ids, rows.keys, self._open_requests
-        )
-
-    def _kept(
-        self,
-        places: range,
-        to: list[str],
-        message_ids: list[str],
-        keys: list[str | None],
-        requests: list[int],
-    ) -> Iterator[Kept]:
+    def _kept(self, first: int, columns: Columns) -> Iterator[Kept]:
+        requests = columns[-1]
         names = [self._dialects[self._speakers[number - 1]] for number in requests]
-        return map(Kept, places, to, message_ids, keys, requests, names)
+        return map(Kept, range(first, first + len(requests)), *columns, names)
 
     def _tally(self) -> None:
         """Count recipients and doubles among the messages that came since last time.
@@ -400,7 +348,7 @@ class Store:
             if mark in self._keys:
                 self._twice[key] = None
             self._keys.add(mark)
-        self._tallied = self._total
+        self._tallied = self.accepted_count
 
     def _describe(self, kept: Kept) -> dict[str, object]:
         described = dict(self.content(kept) or {})
@@ -412,10 +360,6 @@ class Store:
             "dialect": kept.dialect,
         }
         return described
-
-
-def _is_it(kept: Kept, message_id: str, dialect: str | None) -> bool:
-    return kept.message_id == message_id and dialect in {None, kept.dialect}
 
 
 def _whole(asked: Mapping[str, list[str]], name: str, default: int) -> int:

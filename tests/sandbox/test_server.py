@@ -329,6 +329,7 @@ async def test_stats_tell_what_happened(
         "twice": ["a@x.example"],
         "answers": {"200": 2, "404": 1, "429": 1},
         "mishaps": {"throttle": 1},
+        "webhook": {"posted": 0, "acknowledged": 0, "failed": 0, "waiting": 0},
         "faults": {"throttle_every": 2},
     }
 
