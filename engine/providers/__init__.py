@@ -5,6 +5,7 @@
     review      what of a campaign an API cannot carry, in plain words
     answers     an answer's own words, and its word on one message
     matching    whose entry is it: the items of an answer and the messages of a batch
+    columns     the common answer to a batch, read at once
     tolerant    an answer to a batch whose form is not documented, read without guessing
     cloudmails  CloudMails, `POST /send` and `POST /send/batch`
 

@@ -10,7 +10,7 @@ Rules:
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import orjson
@@ -191,6 +191,10 @@ def identity(*candidates: object) -> str | None:
     return None
 
 
+#: The fields of an entry that may hold the provider's id of the message, best first.
+IDS = ("message_id", "id")
+
+
 class Verdict(NamedTuple):
     """What an entry says. `plain`: it says so in a word, not by its silence."""
 
@@ -201,7 +205,7 @@ class Verdict(NamedTuple):
     plain: bool
 
 
-def judge(entry: Entry) -> Verdict:
+def judge(entry: Entry, ids: Sequence[str] = IDS) -> Verdict:
     """Turn what an answer says of one message into the words of an outcome.
 
     An entry without a status is a yes: that is what being listed in a 2xx means. Yes
@@ -209,7 +213,7 @@ def judge(entry: Entry) -> Verdict:
     """
     said = word(entry.get("status"))
     success = flag(entry.get("success"))
-    name = identity(entry.get("message_id"), entry.get("id"))
+    name = identity(*map(entry.get, ids))
     yes = said in YES or success in YES
     no = said in NO or success in NO
     error = entry.get("error") or entry.get("errors")

@@ -184,6 +184,18 @@ def check_batch_size(size: int, can: Capabilities) -> None:
         raise ValueError(f"batch_size is {size}: must be 1 to {can.max_batch}")
 
 
+def check_batch(batch: Batch, most: int) -> None:
+    """Refuse a batch that no request has room for.
+
+    Raises:
+        ValueError: it has no message, or more than `most`.
+    """
+    if not 1 <= len(batch) <= most:
+        raise ValueError(
+            f"batch {batch.id} has {len(batch)} messages: must be 1 to {most}"
+        )
+
+
 #: The longest wait that is passed on, seconds: a broken server may ask for 10^6.
 LONGEST_WAIT = 86_400.0
 

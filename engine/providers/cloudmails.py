@@ -10,12 +10,9 @@ Source:
     "SMTP API Documentation", REST API, of cloudmails.eu, read 2026-11-20.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from datetime import date
-from itertools import repeat
 from typing import ClassVar
-
-import orjson
 
 from engine.message import (
     Attachment,
@@ -34,13 +31,12 @@ from engine.providers.base import (
     Capabilities,
     Credentials,
     Finding,
+    check_batch,
     check_batch_size,
     refuse,
 )
-from engine.providers.form import Form, fragment
+from engine.providers.form import Form, facts, fragment, post
 from engine.providers.review import review
-
-_HEADERS = {"Content-Type": "application/json", "Accept": "application/json"}
 
 
 class CloudMails:
@@ -107,10 +103,6 @@ class CloudMails:
         check_batch_size(batch_size, self.capabilities)
         self._envelope = envelope
         self._batch_size = batch_size
-        ours = {"campaign": envelope.campaign, "run": envelope.run}
-        if envelope.tags:
-            ours["tags"] = ",".join(envelope.tags)
-        self._ours = orjson.dumps(ours)[:-1]
 
     def credentials(self, token: str) -> Credentials:
         """Return the header that the wire adds as it sends."""
@@ -134,24 +126,9 @@ class CloudMails:
             form.column("html", messages.htmls)
         if messages.texts is not None:
             form.column("text", messages.texts)
-        if messages.extras is None:
-            shared = self._envelope.extras
-            form.spread(repeat(_fields(shared), len(messages)))
-            facts: Iterable[Mapping[str, str]] = repeat(shared.metadata, len(messages))
-        else:
-            form.spread(map(_fields, messages.extras))
-            facts = (extras.metadata for extras in messages.extras)
-        form.encoded("custom_args", self._arguments(messages, facts))
+        form.extras(self._envelope, messages, _fields)
+        form.encoded("custom_args", facts(self._envelope, messages))
         return form.rows()
-
-    def _arguments(
-        self, messages: Messages, facts: Iterable[Mapping[str, str]]
-    ) -> Iterable[bytes]:
-        """Yield what is to come back in webhooks: facts of ours and of the user's."""
-        each = zip(messages.rows, messages.message_ids, facts, strict=True)
-        for row, message_id, metadata in each:
-            told = fragment({"row": str(row), "message_id": message_id, **metadata})
-            yield self._ours + told + b"}"
 
     def request(self, batch: Batch) -> Request:
         """Join the parts of a batch.
@@ -159,15 +136,11 @@ class CloudMails:
         Raises:
             ValueError: the batch is empty or larger than `batch_size`.
         """
-        if not 1 <= len(batch) <= self._batch_size:
-            raise ValueError(
-                f"batch {batch.id} has {len(batch)} messages: "
-                f"must be 1 to {self._batch_size}"
-            )
+        check_batch(batch, self._batch_size)
         if self._batch_size == 1:
-            return Request("POST", "/send", _HEADERS, batch.parts[0])
+            return post("/send", batch.parts[0])
         body = b'{"messages":[' + b",".join(batch.parts) + b"]}"
-        return Request("POST", "/send/batch", _HEADERS, body)
+        return post("/send/batch", body)
 
     def outcomes(self, batch: Batch, response: Response) -> Outcomes:
         """Read an answer: one place per message, in the order of the batch."""

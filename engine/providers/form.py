@@ -5,13 +5,21 @@
     form.column("to", messages.addresses)
     form.rows()                 one JSON object per message
 
+Beside the form, what the APIs that take JSON have in common: the request (`post`) and
+the facts that come back in events (`facts`).
+
 Half the time of a dict per message (1.6 against 3.7 us for 2.2 kB, 2026-11-20), and the
 bytes are the same for the same input, whatever else is encoded beside it.
 """
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator
+from itertools import repeat
 
 import orjson
+
+from engine.message import Envelope, Extras, Messages, Request
+
+_HEADERS = {"Content-Type": "application/json", "Accept": "application/json"}
 
 
 class Form:
@@ -42,6 +50,21 @@ class Form:
         self._form += b"%b"
         self._columns.append(fragments)
 
+    def extras(
+        self, envelope: Envelope, messages: Messages, encode: Callable[[Extras], bytes]
+    ) -> None:
+        """Give each object what else its message has, encoded once where all share it.
+
+        Args:
+            envelope: what all messages share.
+            messages: the messages.
+            encode: makes fields of it, as `spread` takes them.
+        """
+        if messages.extras is None:
+            self.spread(repeat(encode(envelope.extras), len(messages)))
+        else:
+            self.spread(map(encode, messages.extras))
+
     def rows(self) -> list[bytes]:
         """Return the objects: as many as the shortest column has values.
 
@@ -64,3 +87,24 @@ def fragment(fields: dict[str, object]) -> bytes:
     present = {name: value for name, value in fields.items() if value is not None}
     encoded = orjson.dumps(present)[1:-1]
     return b"," + encoded if encoded else b""
+
+
+def post(path: str, body: bytes) -> Request:
+    """Return the request that carries JSON to a path."""
+    return Request("POST", path, _HEADERS, body)
+
+
+def facts(envelope: Envelope, messages: Messages) -> Iterator[bytes]:
+    """Yield what is to come back in events, a JSON object for each message.
+
+    The user's, and ours: campaign, run, tags, row, message_id. Ours are never replaced,
+    for events are joined to rows by them. All of them are text.
+    """
+    ours = {"campaign": envelope.campaign, "run": envelope.run}
+    if envelope.tags:
+        ours["tags"] = ",".join(envelope.tags)
+    own = messages.extras or repeat(envelope.extras, len(messages))
+    each = zip(messages.rows, messages.message_ids, own, strict=True)
+    for row, message_id, extras in each:
+        told = {"row": str(row), "message_id": message_id}
+        yield orjson.dumps({**extras.metadata, **ours, **told})

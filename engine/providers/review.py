@@ -85,7 +85,23 @@ def review(envelope: Envelope, *, title: str, can: Capabilities) -> list[Finding
                 "link into the message",
             )
         )
-    return [*_kind(envelope, title, can), *found, *_too_many(envelope, title, can)]
+    return [
+        *_kind(envelope, title, can),
+        *found,
+        *_too_many(envelope, title, can),
+        *_too_large(envelope, title, can),
+    ]
+
+
+def choice(key: str, value: str | None, known: tuple[str, ...]) -> list[Finding]:
+    """Say whether a key of `[provider]` has a value that exists; None: it is absent."""
+    if value is None or value in known:
+        return []
+    return [
+        Finding(
+            "error", f'[provider] {key} = "{value}": write one of {", ".join(known)}'
+        )
+    ]
 
 
 def _kind(envelope: Envelope, title: str, can: Capabilities) -> list[Finding]:
@@ -112,5 +128,17 @@ def _too_many(envelope: Envelope, title: str, can: Capabilities) -> list[Finding
     told = (
         f"{title} takes {can.max_recipients} recipients in one message: with cc and "
         f"bcc it has {recipients}"
+    )
+    return [Finding("error", told)]
+
+
+def _too_large(envelope: Envelope, title: str, can: Capabilities) -> list[Finding]:
+    """Say whether the files that all messages share fill a request by themselves."""
+    size = sum(len(file.content) for file in envelope.extras.attachments)
+    if size < can.max_batch_bytes:
+        return []
+    told = (
+        f"{title} takes {can.max_batch_bytes:,} bytes in one request: the attachments "
+        f"alone have {size:,}, in base64"
     )
     return [Finding("error", told)]

@@ -8,16 +8,16 @@ Such APIs are known to answer in these forms; what an answer does not say is a d
     3  a list of objects that name their message: `index`, our own id given back, `to`
     4  `errors` that name their message, beside any of the others
     5  one word on the whole: `{"batch_id": ...}`, `{"success": true}`, 202 and nothing
+    6  numbers, alone or beside any of the others: `{"queued": 2, "failed": 1}`
 
-How it works: `read` takes the answer apart; `_all_accepted` reads the common answer by
-columns; `_each` any that lists messages or errors, `_whole` those that list nothing.
+How it works: `read` takes the answer apart; `columns` reads the common answer at once,
+`_Reading.each` any that lists messages or errors, `_Reading.whole` those that list none.
 """
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from http import HTTPStatus
-from typing import cast
 
 import orjson
 
@@ -25,6 +25,7 @@ from engine.errors import AccountRejected, BatchRejected, Unanswered
 from engine.message import Batch, Response
 from engine.outcome import Outcomes, Status
 from engine.providers.answers import (
+    IDS,
     NO,
     YES,
     Entry,
@@ -36,6 +37,7 @@ from engine.providers.answers import (
     parse,
     word,
 )
+from engine.providers.columns import all_accepted
 from engine.providers.matching import MOST, Keys, Placed, place
 
 #: The answer does not name this message, or not so that it could be told.
@@ -45,7 +47,13 @@ _BOTH = "answer_contradictory"
 
 
 def read(
-    batch: Batch, response: Response, *, provider: str, echo: str, single: bool
+    batch: Batch,
+    response: Response,
+    *,
+    provider: str,
+    single: bool,
+    echo: str = "",
+    ids: Sequence[str] = IDS,
 ) -> Outcomes:
     """Read an answer of 2xx: one place per message, in the order of the batch.
 
@@ -53,9 +61,10 @@ def read(
         batch: what was sent.
         response: a status of success, any bytes.
         provider: its name, for the messages of errors.
-        echo: the field of a message, an object, in which the API gives back the
-            `message_id` that we sent along.
         single: whether the answer may itself be the entry of the only message.
+        echo: the field of a message, an object, in which the API gives back the
+            `message_id` that we sent along; empty: it gives nothing back.
+        ids: the fields of an entry that may hold the provider's id, best first.
 
     Raises:
         Unanswered: the answer does not say.
@@ -67,13 +76,15 @@ def read(
     answer = _flat(parse(response, provider=provider))
     if answer is None:
         raise _unanswered(response, provider)
-    if single and identity(answer.get("message_id"), answer.get("id")) is not None:
-        return _columns([judge(answer)])
-    reading = _Reading(batch, response, answer, provider, echo)
+    if single and identity(*map(answer.get, ids)) is not None:
+        return _columns([judge(answer, ids)])
+    reading = _Reading(batch, response, answer, provider, echo, ids)
     items, errors = _lists(answer, len(batch))
+    if not items and _counted(answer, *_TOOK) is not None:
+        items = None  # an empty list beside numbers lists nothing
     shaky = _complains(answer) or _is_unclear(answer)
     if items and not errors and not shaky:
-        common = _all_accepted(batch, items)
+        common = all_accepted(batch, items, ids)
         if common is not None:
             return common
     if items or errors or (items is not None and not shaky):
@@ -86,6 +97,9 @@ def read(
 #: Where a list of messages may be; `data` may also be an object that holds the rest.
 _LISTS = ("messages", "results", "data", "emails", "message_ids", "accepted")
 _ERRORS = ("errors", "rejected", "failed")
+#: Where the number of messages may be that were taken, and that were refused.
+_TOOK = ("accepted", "queued", "sent")
+_REFUSED = ("failed", "rejected", "invalid")
 
 
 def _flat(document: object) -> Entry | None:
@@ -127,14 +141,17 @@ def _complains(answer: Entry) -> bool:
     return bool(said & NO) or bool(answer.get("error"))
 
 
-def _is_unclear(answer: Entry) -> bool:
+def _is_unclear(answer: Entry, named: int = 0) -> bool:
     # It says that something failed, but not what; or it lists in a form of its own.
+    # A number of failures is clear if as many are named one by one.
     if any(answer.get(field) and isinstance(answer[field], dict) for field in _LISTS):
         return True
-    failed = [answer.get(field) for field in ("rejected", "failed", "invalid")]
+    failed = [answer.get(field) for field in _REFUSED]
     if not _complains(answer):
         failed.append(answer.get("errors"))
-    return any(value and not isinstance(value, list) for value in failed)
+    return any(
+        value and not isinstance(value, list) and value != named for value in failed
+    )
 
 
 def _counted(answer: Entry, *fields: str) -> int | None:
@@ -153,53 +170,6 @@ def _batch_id(answer: Entry) -> str | None:
     return identity(answer.get("batch_id"), answer.get("batch"), answer.get("id"))
 
 
-# ---- the common answer ------------------------------------------------------------
-
-#: Keys and errors. Items that have one take the long way.
-_TELLING = frozenset(
-    {"index", "recipient", "email", "address", "custom_args", "metadata"}
-    | {"success", "error", "errors"}
-)
-
-
-def _all_accepted(batch: Batch, items: list[object]) -> Outcomes | None:
-    """Read the common answer: every message, in order, accepted, with an id.
-
-    It says what `_Reading.each` would say, or None.
-    """
-    kinds = set(map(type, items))
-    ids: list[str] | None = None
-    if len(items) == len(batch) and kinds == {str}:
-        ids = cast("list[str]", items)
-        known = {name.lower() for name in ids}
-        if not known.isdisjoint(YES | NO) or any("@" in name for name in ids):
-            return None
-    elif len(items) == len(batch) and kinds == {dict}:
-        ids = _ids(batch, cast("list[dict[str, object]]", items))
-    if ids is None or len(set(ids)) != len(ids) or None in map(identity, ids):
-        return None
-    count = len(ids)
-    nothing: list[str | None] = [None] * count
-    return Outcomes([Status.ACCEPTED] * count, nothing, nothing.copy(), [*ids])
-
-
-def _ids(batch: Batch, items: list[dict[str, object]]) -> list[str] | None:
-    # By columns: to look at each item by itself costs ten times as much.
-    forms = set(map(tuple, items))
-    fields = forms.pop()
-    if forms or not _TELLING.isdisjoint(fields):
-        return None
-    if "status" in fields:
-        said = [item["status"] for item in items]
-        if set(map(type, said)) != {str} or not YES.issuperset(said):
-            return None
-    if "to" in fields and [item["to"] for item in items] != batch.addresses:
-        return None
-    field = "message_id" if "message_id" in fields else "id"
-    ids = [item.get(field) for item in items]
-    return cast("list[str]", ids) if set(map(type, ids)) == {str} else None
-
-
 # ---- every other answer -----------------------------------------------------------
 
 
@@ -210,43 +180,48 @@ class _Reading:
     answer: Entry
     provider: str
     echo: str
+    ids: Sequence[str] = IDS
 
     def each(self, items: list[object] | None, errors: list[object]) -> Outcomes:
         """Read what an answer says message by message: forms 1 to 4."""
-        answer = self.answer
+        answer, count = self.answer, len(self.batch)
         # One more than `place` will look at, so that it sees that there are too many.
-        some = MOST * len(self.batch) + 1
+        some = MOST * count + 1
         keys = self._keys([*(items or ())[:some], *errors[:some]])
         entries = [keys.entry(item) for item in (items or ())[:some]]
         listed = place(entries, keys, ordered=True)
         wrong = [keys.entry(item) for item in errors[:some]]
         failed = place(wrong, keys, ordered=False)
-        positive = self._is_positive()
-        if items is None and failed.strays == len(wrong) and not positive:
+        positive, took = self._is_positive(), _counted(answer, *_TOOK)
+        none_named = failed.strays == len(wrong)
+        if items is None and none_named and not positive and not took:
             raise self._rejected()
-        shaky = _complains(answer) or _is_unclear(answer) or failed.strays > 0
+        unclear = _is_unclear(answer, count - failed.entries.count(None))
+        shaky = _complains(answer) or unclear or failed.strays > 0
         verdicts = [
-            None
-            if at in failed.doubtful
-            else _verdict(entry, error, shaky=shaky, answer=answer)
+            None if at in failed.doubtful else self._verdict(entry, error, shaky=shaky)
             for at, (entry, error) in enumerate(
                 zip(listed.entries, failed.entries, strict=True)
             )
         ]
         rest = _doubt(self._told(items, verdicts))
-        sure = positive if items is None else _is_the_rest(entries, listed, failed)
+        sure = positive
+        if took is not None:
+            named = [one.status for one in verdicts if one is not None]
+            sure = took + named.count(Status.REJECTED) == count
+        elif items is not None:
+            sure = _is_the_rest(entries, listed, failed, self.ids)
         if sure and not shaky and not failed.doubtful:
             rest = Verdict(Status.ACCEPTED, None, None, None, plain=False)
         return _columns(verdict or rest for verdict in verdicts)
 
     def whole(self) -> Outcomes:
-        """Read one word on all messages: form 5, and refusals with a status of 2xx."""
+        """Read one word on all messages, or numbers: forms 5 and 6, and refusals."""
         answer, count = self.answer, len(self.batch)
-        took = _counted(answer, "accepted", "queued", "sent")
+        took, refused = _counted(answer, *_TOOK), _counted(answer, *_REFUSED)
         complains = _complains(answer)
         if _is_unclear(answer) or (complains and (_agrees(answer) or took)):
-            detail = complaint(answer)[1]
-            return Outcomes.uniform(count, Status.IN_DOUBT, reason=_BOTH, detail=detail)
+            return self._unclear(took, refused)
         if complains:
             raise self._rejected()
         counted = _counted(answer, "total", "count") if took is None else took
@@ -263,6 +238,33 @@ class _Reading:
             raise _unanswered(self.response, self.provider)
         detail = None if name is None else f"batch {name}"
         return Outcomes.uniform(count, Status.ACCEPTED, detail=detail)
+
+    def _unclear(self, took: int | None, refused: int | None) -> Outcomes:
+        """Say what can be said where an answer says yes and no."""
+        count = len(self.batch)
+        code, said = complaint(self.answer)
+        status, reason = Status.IN_DOUBT, _BOTH
+        if refused == count and not took and not _agrees(self.answer):
+            status, reason = Status.REJECTED, code or "rejected"
+        elif refused:
+            reason = _PARTLY
+            said = said or f"the answer counts {refused} of {count} messages as failed"
+        return Outcomes.uniform(count, status, reason=reason, detail=said)
+
+    def _verdict(
+        self, entry: Entry | None, error: Entry | None, *, shaky: bool
+    ) -> Verdict | None:
+        if error is not None:
+            return judge({**(entry or {}), "error": error}, self.ids)
+        if entry is None:
+            return None
+        verdict = judge(entry, self.ids)
+        # The answer complains of something: silence about a message is no yes.
+        if shaky and verdict.status is Status.ACCEPTED and not verdict.plain:
+            name = verdict.provider_id
+            said = complaint(self.answer)[1]
+            return Verdict(Status.IN_DOUBT, _BOTH, said, name, plain=False)
+        return verdict
 
     def _is_positive(self) -> bool:
         answer = self.answer
@@ -281,7 +283,9 @@ class _Reading:
 
     def _keys(self, items: list[object]) -> Keys:
         # Our ids are in the parts alone; they are read when an answer gives them back.
-        echoed = any(isinstance(item, dict) and self.echo in item for item in items)
+        echoed = bool(self.echo) and any(
+            isinstance(item, dict) and self.echo in item for item in items
+        )
         ids = [self._our_id(part) for part in self.batch.parts] if echoed else []
         return Keys.of(self.batch.addresses, ids, self.echo)
 
@@ -297,28 +301,14 @@ class _Reading:
         return f"the answer names {named} of {count} messages"
 
 
-def _verdict(
-    entry: Entry | None, error: Entry | None, *, shaky: bool, answer: Entry
-) -> Verdict | None:
-    if error is not None:
-        return judge({**(entry or {}), "error": error})
-    if entry is None:
-        return None
-    verdict = judge(entry)
-    # The answer complains of something: silence about a message is no yes.
-    if shaky and verdict.status is Status.ACCEPTED and not verdict.plain:
-        name = verdict.provider_id
-        said = complaint(answer)[1]
-        return Verdict(Status.IN_DOUBT, _BOTH, said, name, plain=False)
-    return verdict
-
-
-def _is_the_rest(entries: list[Entry | None], listed: Placed, failed: Placed) -> bool:
+def _is_the_rest(
+    entries: list[Entry | None], listed: Placed, failed: Placed, ids: Sequence[str]
+) -> bool:
     # 998 ids without keys beside 2 errors with: the ids are those of the other 998.
     # Whose is whose is not said, so none of them is given one.
     unnamed = failed.entries.count(None)
     return len(entries) == listed.keyless == unnamed and all(
-        entry is not None and judge(entry).status is Status.ACCEPTED
+        entry is not None and judge(entry, ids).status is Status.ACCEPTED
         for entry in entries
     )
 

@@ -10,8 +10,10 @@ from hypothesis import strategies as st
 from engine.errors import AccountRejected, BatchRejected, Unanswered
 from engine.message import Batch, Envelope, Extras, Messages, Request, Response
 from engine.outcome import Outcomes, Status
+from engine.providers.answers import IDS as IDS_OF_ANSWERS
 from engine.providers.cloudmails import CloudMails
-from engine.providers.tolerant import _all_accepted, _Reading
+from engine.providers.columns import all_accepted
+from engine.providers.tolerant import _Reading
 
 NOW = datetime(2026, 11, 20, 10, 0, 0, tzinfo=UTC)
 YES, NO, DOUBT = Status.ACCEPTED, Status.REJECTED, Status.IN_DOUBT
@@ -585,8 +587,19 @@ def test_errors_beside_other_forms(
         ({"queued": 3, "failed": 0}, YES, None),
         ({"queued": 2}, DOUBT, "the answer counts 2 of 3 messages"),
         ({"success": True, "total": 2}, DOUBT, "the answer counts 2 of 3 messages"),
-        ({"success": True, "queued": 2, "failed": 1}, DOUBT, None),
-        ({"success": False, "queued": 2, "failed": 1}, DOUBT, None),
+        *(
+            (
+                {"success": success, "queued": 2, "failed": 1},
+                DOUBT,
+                "the answer counts 1 of 3 messages as failed",
+            )
+            for success in (True, False)
+        ),
+        (
+            {"queued": 2, "errors": [{"code": "bad"}]},
+            DOUBT,
+            "the answer names 0 of 3 messages",
+        ),
         ({"success": True, "error": "Oh"}, DOUBT, "Oh"),
         ({"success": True, "results": {"0": {"status": "failed"}}}, DOUBT, None),
         ({"batch_id": "b_9", "status": "partial"}, DOUBT, "partial"),
@@ -596,7 +609,7 @@ def test_errors_beside_other_forms(
 def test_one_word_on_the_whole(
     document: object, status: Status, detail: str | None
 ) -> None:
-    """Form 5: all accepted without ids; but not if something in it says otherwise."""
+    """Forms 5 and 6: all accepted, without ids; but not if something says otherwise."""
     outcomes = read(document)
     assert [status] * 3 == outcomes.statuses
     assert [detail] * 3 == outcomes.details
@@ -651,7 +664,7 @@ ITEMS = st.one_of(
 def test_the_fast_way_says_what_the_long_way_says(items: list[object]) -> None:
     """The common answer is read by columns, and to the same end."""
     batch = batch_of(LIST)
-    fast = _all_accepted(batch, items)
+    fast = all_accepted(batch, items, IDS_OF_ANSWERS)
     answer = {"messages": items}
     response = Response(200, {}, b"", NOW)
     if fast is not None:
@@ -666,5 +679,5 @@ def test_the_common_answers_take_the_fast_way() -> None:
         for n, to in zip(IDS, LIST, strict=True)
     ]
     for items in (IDS, objects):
-        fast = _all_accepted(batch_of(LIST), [*items])
+        fast = all_accepted(batch_of(LIST), [*items], IDS_OF_ANSWERS)
         assert Outcomes([YES] * 3, [None] * 3, [None] * 3, IDS) == fast
