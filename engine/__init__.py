@@ -5,9 +5,9 @@
 The house, from the doors down; a file imports only from floors below its own:
 
     doors      cli/  api
-    machine    job  │  run  history  reconcile  verify/  │  planning/  deliver  │  stop
-    edges      recipients/  journal/  wire  pace/  results  events/  secret
-    files      manifest  snapshot  │  rundir  parquet  report
+    machine    job │ run history reconcile verify/ intake │ planning/ deliver │ stop
+    edges      recipients/  journal/  wire  pace/  results  events/  suppression  secret
+    files      manifest  snapshot  │  rundir  parquet  report  database
     decisions  campaign/  address  render/  batch  retry  providers/  webhooks/
     words      message  outcome  record  event  errors
 

@@ -77,6 +77,10 @@ class EventsError(EngineError):
     """A file or a post that should hold a provider's events cannot be read."""
 
 
+class StoreError(EngineError):
+    """What is kept beside the runs cannot be read or written."""
+
+
 class ProviderError(EngineError):
     """One request did not end in one answer per message.
 

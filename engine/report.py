@@ -55,6 +55,20 @@ class Report:
         """The rows of which nobody can say whether they were accepted."""
         return self.results.filter(pl.col("status") == Status.IN_DOUBT)
 
+    @property
+    def deliveries(self) -> pl.LazyFrame:
+        """The results, with what the provider reported of each row later.
+
+        Adds to the columns of the results: event str|null, the last word of an event;
+        event_at; reject_reason and event_detail of that event; delivered_at; opens and
+        clicks u32. All null, or 0, where nothing was reported, or nothing of it was
+        gathered: see `mailvolley events` and `mailvolley track`. Outcomes stay.
+        """
+        path = self.directory / "events.parquet"
+        return self.results.join(
+            _last(path), on="row", how="left", maintain_order="left"
+        ).with_columns(pl.col("opens", "clicks").fill_null(0))
+
     def raise_for_failures(self) -> None:
         """Raise unless every row was accepted, or left out for a stated reason.
 
@@ -82,3 +96,40 @@ class Report:
             "seconds": round(self.seconds, 3),
             "messages_per_second": round(self.messages_per_second, 1),
         }
+
+
+def _last(path: Path) -> pl.LazyFrame:
+    """Return what events say of each row, one line per row."""
+    events = pl.scan_parquet(path) if path.exists() else _NO_EVENTS.lazy()
+    moment = pl.coalesce("happened_at", "received_at")
+
+    def number(word: str) -> pl.Expr:
+        return (pl.col("event") == word).sum().cast(pl.UInt32)
+
+    return (
+        events.with_columns(event_at=moment)
+        .sort("event_at", maintain_order=True)
+        .group_by("row")
+        .agg(
+            pl.col("event", "event_at", "reject_reason").last(),
+            pl.col("description").last().alias("event_detail"),
+            pl.col("event_at")
+            .filter(pl.col("event") == "delivered")
+            .first()
+            .alias("delivered_at"),
+            number("opened").alias("opens"),
+            number("clicked").alias("clicks"),
+        )
+    )
+
+
+_NO_EVENTS = pl.DataFrame(
+    schema={
+        "row": pl.UInt64(),
+        "event": pl.String(),
+        "happened_at": pl.Datetime("us", "UTC"),
+        "received_at": pl.Datetime("us", "UTC"),
+        "reject_reason": pl.String(),
+        "description": pl.String(),
+    }
+)

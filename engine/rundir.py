@@ -8,6 +8,9 @@
         journal.db                  what was sent: the only truth that changes
         progress.json               for who looks on while the run holds the journal
         results.parquet             made from the journal, whole or not there
+        events.parquet              what the provider reported of the rows later
+    <runs>/events.db                every event, of all runs
+    <runs>/suppressions.db          who must not be mailed
 
 A file appears whole or not at all: it is written aside, brought to the disk, renamed,
 and its folder brought to the disk. Nothing is readable to others.
@@ -75,6 +78,11 @@ class RunDirectory:
     def results(self) -> Path:
         """One row per input row."""
         return self.path / "results.parquet"
+
+    @property
+    def events(self) -> Path:
+        """What the provider reported of the rows later."""
+        return self.path / "events.parquet"
 
     @property
     def is_rehearsal(self) -> bool:

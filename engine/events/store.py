@@ -1,0 +1,165 @@
+"""What providers reported, kept for good: one database beside the runs.
+
+    <runs>/events.db
+
+An event is kept once, however often it is reported: it is known by its provider and
+its own words. The order in which events come means nothing; when they happened does.
+"""
+
+import hashlib
+import sqlite3
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Final, Literal, NamedTuple
+
+import orjson
+
+from engine.database import Layout, opened, transaction
+from engine.event import Event, EventType, RejectReason
+
+#: How an event came: posted by the provider, asked for, or from a file.
+Via = Literal["webhook", "status", "file"]
+
+_LAYOUT: Final = Layout(
+    what="the events",
+    mark=0x6D76_6576,  # "mvev"
+    tables="""
+    CREATE TABLE event (
+        number      INTEGER PRIMARY KEY,
+        print       BLOB NOT NULL UNIQUE,
+        provider    TEXT NOT NULL,
+        type        TEXT NOT NULL,
+        provider_id TEXT,
+        message_id  TEXT,
+        run         TEXT,
+        recipient   TEXT,
+        happened_at TEXT,
+        received_at TEXT NOT NULL,
+        reject_reason TEXT,
+        description TEXT,
+        word        TEXT NOT NULL,
+        metadata    TEXT NOT NULL,
+        payload     TEXT NOT NULL,
+        via         TEXT NOT NULL
+    ) STRICT;
+    CREATE INDEX by_provider_id ON event (provider, provider_id);
+    CREATE INDEX by_message_id ON event (message_id);
+    """,
+)
+_COLUMNS: Final = (
+    "provider, type, provider_id, message_id, run, recipient, happened_at, "
+    "received_at, reject_reason, description, word, metadata, payload, via"
+)
+_INSERT: Final = (
+    f"INSERT OR IGNORE INTO event (print, {_COLUMNS}) "  # noqa: S608 - constants
+    f"VALUES ({', '.join('?' * 15)})"
+)
+#: Events read at a time.
+_AT_ONCE: Final = 10_000
+
+
+class Kept(NamedTuple):
+    """An event, and how we came to know of it.
+
+    Attributes:
+        received_at: when it was first kept, UTC.
+        via: how it came.
+    """
+
+    event: Event
+    received_at: datetime
+    via: Via
+
+
+@dataclass(frozen=True, slots=True)
+class EventStore:
+    """The events of all runs in a folder. Made by `EventStore.open`."""
+
+    _db: sqlite3.Connection
+
+    @classmethod
+    @contextmanager
+    def open(cls, runs: Path) -> Iterator["EventStore"]:
+        """Open the events of a runs folder; they are made where there are none.
+
+        Raises:
+            StoreError: they cannot be opened.
+        """
+        with opened(runs / "events.db", _LAYOUT) as db:
+            yield cls(db)
+
+    def add(self, events: Iterable[Event], via: Via) -> int:
+        """Keep events, durably once this returns. Returns how many were new."""
+        received_at = _stored(datetime.now(UTC))
+        rows = [_row(event, received_at, via) for event in events]
+        before = self._db.total_changes
+        with transaction(self._db):
+            self._db.executemany(_INSERT, rows)
+        return self._db.total_changes - before
+
+    def about(self, provider: str) -> Iterator[Kept]:
+        """Read the events of a provider, in the order in which they came."""
+        cursor = self._db.execute(
+            f"SELECT {_COLUMNS} FROM event WHERE provider = ? ORDER BY number",  # noqa: S608 - constants
+            (provider,),
+        )
+        while rows := cursor.fetchmany(_AT_ONCE):
+            yield from map(_kept, rows)
+
+    def count(self) -> dict[str, int]:
+        """Count the events by type."""
+        asked = "SELECT type, count(*) FROM event GROUP BY type ORDER BY type"
+        return dict(self._db.execute(asked).fetchall())
+
+
+def _row(event: Event, received_at: str, via: Via) -> tuple[object, ...]:
+    run = event.metadata.get("run")
+    happened_at = None if event.happened_at is None else _stored(event.happened_at)
+    what = (event.provider, event.raw, event.payload or _told(event, happened_at))
+    return (
+        hashlib.sha256("\0".join(what).encode()).digest(),
+        event.provider,
+        event.type.value,
+        event.provider_id,
+        event.message_id,
+        run if isinstance(run, str) else None,
+        event.recipient,
+        happened_at,
+        received_at,
+        None if event.reject_reason is None else event.reject_reason.value,
+        event.description,
+        event.raw,
+        orjson.dumps(dict(event.metadata)).decode(),
+        event.payload,
+        via,
+    )
+
+
+def _told(event: Event, happened_at: str | None) -> str:
+    """Return what tells an event from others when its own words are not at hand."""
+    return f"{event.provider_id} {event.message_id} {event.recipient} {happened_at}"
+
+
+def _stored(moment: datetime) -> str:
+    return moment.astimezone(UTC).isoformat(timespec="microseconds")
+
+
+def _kept(row: tuple[Any, ...]) -> Kept:
+    reason = row[8]
+    event = Event(
+        type=EventType(row[1]),
+        provider=row[0],
+        provider_id=row[2],
+        message_id=row[3],
+        recipient=row[5],
+        happened_at=None if row[6] is None else datetime.fromisoformat(row[6]),
+        reject_reason=None if reason is None else RejectReason(reason),
+        description=row[9],
+        raw=row[10],
+        metadata=orjson.loads(row[11]),
+        payload=row[12],
+    )
+    return Kept(event, datetime.fromisoformat(row[7]), row[13])

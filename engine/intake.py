@@ -1,0 +1,147 @@
+"""What becomes of events: kept, heeded, and laid beside the results they are about.
+
+    post, file, status ─▶ take ─▶ events.db
+                               └▶ suppressions.db      who must not be mailed again
+    events.db + results.parquet ─▶ lay_out ─▶ events.parquet, beside the results
+
+Rules: an event is kept before it is heeded, and both before anybody is told that it
+came: who reports it again after a crash does no harm. An outcome never changes by an
+event: what was accepted was accepted, whatever became of it later.
+"""
+
+import itertools
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import Final
+
+import polars as pl
+
+from engine import parquet, rundir
+from engine.errors import RunError
+from engine.event import Event, EventType, RejectReason
+from engine.events import By, EventStore, Kept, Roster, Via
+from engine.manifest import Manifest
+from engine.results import COLUMNS, Header
+from engine.rundir import RunDirectory
+from engine.suppression import Entry, Suppressions
+
+#: After these nobody is mailed again, with the reason of the entry.
+_HEEDED: Final = {
+    EventType.BOUNCED: "bounced",
+    EventType.COMPLAINED: "complained",
+    EventType.UNSUBSCRIBED: "unsubscribed",
+}
+#: The columns of `events.parquet`: an event, and the row that it is about.
+SCHEMA: Final = pl.Schema(
+    {
+        "row": pl.UInt64(),
+        "event": pl.String(),
+        "happened_at": pl.Datetime("us", "UTC"),
+        "received_at": pl.Datetime("us", "UTC"),
+        "reject_reason": pl.String(),
+        "description": pl.String(),
+        "word": pl.String(),
+        "via": pl.String(),
+        "payload": pl.String(),
+    }
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Taken:
+    """What came of some events.
+
+    Attributes:
+        events: how many there were.
+        new: how many of them were not known yet.
+        suppressed: addresses that were entered because of them.
+    """
+
+    events: int
+    new: int
+    suppressed: int
+
+
+def take(
+    events: Iterable[Event], via: Via, *, store: EventStore, suppressions: Suppressions
+) -> Taken:
+    """Keep events, and enter those who are not to be mailed again.
+
+    Raises:
+        StoreError: they cannot be kept. Nobody was entered then.
+    """
+    coming = list(events)
+    new = store.add(coming, via)
+    entered = suppressions.add(entry for e in coming if (entry := _entry(e)))
+    return Taken(len(coming), new, entered)
+
+
+def _entry(event: Event) -> Entry | None:
+    """Return whom an event takes off all lists."""
+    reason = _HEEDED.get(event.type)
+    # A server that could not be reached for days may be there again next week.
+    if reason is None or event.reject_reason is RejectReason.TIMED_OUT:
+        return None
+    if event.recipient is None:
+        return None
+    return Entry(event.recipient, reason, f"{event.provider}: {event.raw}")
+
+
+def lay_out(directory: RunDirectory) -> int:
+    """Write the events of a run beside its results. Returns how many there are.
+
+    Args:
+        directory: the run's. Its results must have been written.
+
+    Raises:
+        RunError: there is no such run, or it has no results yet.
+        StoreError: the events cannot be read.
+    """
+    manifest = Manifest.read(directory)
+    if not directory.results.exists():
+        raise RunError(
+            f"{directory.path}: there are no results yet",
+            hint=f"finish the run: mailvolley resume {directory.path}",
+        )
+    header = Header.of(manifest)
+    roster = Roster(manifest.run, header.planned_at)
+    for rows in parquet.groups(directory.results):
+        roster.add(rows.select(*COLUMNS))
+    aside = directory.events.with_name(f".{directory.events.name}.inprogress")
+    runs = directory.path.parent.parent
+    try:
+        with EventStore.open(runs) as store:
+            found = _matched(roster, store.about(header.provider))
+            parquet.write(aside, found, SCHEMA)
+        count = parquet.rows(aside)
+        rundir.publish_file(aside, directory.events)
+    finally:
+        aside.unlink(missing_ok=True)
+    return count
+
+
+def _matched(roster: Roster, kept: Iterator[Kept]) -> Iterator[pl.DataFrame]:
+    """Yield the events that are about rows of a run, with these rows."""
+    while some := list(itertools.islice(kept, parquet.GROUP)):
+        matches = roster.matches(one.event for one in some)
+        rows = [
+            _row(one, match.row)
+            for one, match in zip(some, matches, strict=True)
+            if match.row is not None and match.by is not By.ADDRESS
+        ]
+        yield pl.DataFrame(rows, schema=SCHEMA, orient="row")
+
+
+def _row(kept: Kept, row: int) -> tuple[object, ...]:
+    event = kept.event
+    return (
+        row,
+        event.type.value,
+        event.happened_at,
+        kept.received_at,
+        None if event.reject_reason is None else event.reject_reason.value,
+        event.description,
+        event.raw,
+        kept.via,
+        event.payload,
+    )

@@ -1,0 +1,201 @@
+"""Claims about events once they are here: kept once, heeded, laid beside results."""
+
+import json
+import sqlite3
+from pathlib import Path
+
+import pytest
+from handmade import Handmade, make
+
+from engine import webhooks
+from engine.errors import RunError, StoreError
+from engine.events import EventStore
+from engine.intake import Taken, lay_out, take
+from engine.report import Report
+from engine.suppression import Entry, Suppressions
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Handmade:
+    """Make a finished run: rows 0 to 3 accepted, 4 refused."""
+    return make(tmp_path, [("accepted", [0, 1, 2, 3]), ("rejected", [4])])
+
+
+def taken(runs: Path, *posts: object) -> Taken:
+    """Take posts of CloudMails as a webhook would bring them."""
+    read = webhooks.load("cloudmails")
+    events = [event for post in posts for event in read(json.dumps(post).encode())]
+    with EventStore.open(runs) as store, Suppressions.open(runs) as suppressions:
+        return take(events, "webhook", store=store, suppressions=suppressions)
+
+
+def runs_of(run: Handmade) -> Path:
+    """Return the folder of all runs."""
+    return run.directory.path.parent.parent
+
+
+def report_of(run: Handmade) -> Report:
+    """Return the report of a finished run."""
+    return Report(
+        campaign="letter",
+        run=run.manifest.run,
+        finished=True,
+        counts={},
+        path=run.directory.results,
+        directory=run.directory.path,
+        seconds=0,
+        messages_per_second=0,
+        cause="",
+        hint="",
+        account=False,
+    )
+
+
+def suppressed(runs: Path) -> dict[str, str]:
+    """Return the reason of each address."""
+    with Suppressions.open(runs) as suppressions:
+        frame = suppressions.all()
+    return dict(frame.select("address", "reason").iter_rows())
+
+
+def test_an_event_is_kept_once_however_often_it_comes(run: Handmade) -> None:
+    """Providers post again what they think was lost, and mix old with new."""
+    runs, first, second = runs_of(run), run.post(0), run.post(1)
+    assert taken(runs, first, first, second) == Taken(3, 2, 0)
+    assert taken(runs, second, run.post(1, "opened"), first) == Taken(3, 1, 0)
+    with EventStore.open(runs) as store:
+        assert store.count() == {"delivered": 2, "opened": 1}
+
+
+def test_the_raw_event_is_kept_beside_our_reading(run: Handmade) -> None:
+    """Whatever we made of it, the provider's own words are there."""
+    post = run.post(0, "bounced", bounce_reason="550 no such user", extra={"a": 1})
+    taken(runs_of(run), post)
+    with EventStore.open(runs_of(run)) as store:
+        (kept,) = store.about("cloudmails")
+    assert json.loads(kept.event.payload) == post
+    assert kept.event == webhooks.load("cloudmails")(json.dumps(post).encode())[0]
+    assert kept.via == "webhook"
+
+
+@pytest.mark.parametrize(
+    ("word", "changes", "reason"),
+    [
+        ("bounced", {}, "bounced"),
+        ("complained", {}, "complained"),
+        ("unsubscribed", {}, "unsubscribed"),
+        ("email.bounced", {"bounce_type": "soft"}, None),
+        ("delivered", {}, None),
+        ("opened", {}, None),
+        ("never heard of", {}, None),
+    ],
+)
+def test_who_said_no_is_suppressed(
+    run: Handmade, word: str, changes: dict[str, object], reason: str | None
+) -> None:
+    """Hard bounces, complaints and unsubscribes; nothing else."""
+    taken(runs_of(run), run.post(2, word, recipient="Ann@Example.COM", **changes))
+    expected = {} if reason is None else {"ann@example.com": reason}
+    assert suppressed(runs_of(run)) == expected
+
+
+def test_what_was_kept_before_a_crash_is_still_heeded(run: Handmade) -> None:
+    """An event that is known already enters its address if it is not there yet."""
+    runs = runs_of(run)
+    post = run.post(2, "complained", recipient="ann@example.com")
+    taken(runs, post)
+    with Suppressions.open(runs) as suppressions:
+        assert suppressions.remove("ANN@example.com") == 1
+    told = taken(runs, post)
+    assert (told.new, told.suppressed) == (0, 1)
+
+
+def test_deliveries_show_the_last_word_of_each_row(run: Handmade) -> None:
+    """By when it happened, not by when it came; the outcome is what it was."""
+    runs = runs_of(run)
+    later, early = "2099-05-02T10:00:00Z", "2099-05-01T10:00:00Z"
+    taken(
+        runs,
+        run.post(0, "opened", timestamp=later),
+        run.post(0, "delivered", timestamp=early),
+        run.post(0, "clicked", timestamp=early),
+        run.post(1, "bounced", timestamp=early, bounce_reason="no user"),
+    )
+    before = run.results()
+    assert lay_out(run.directory) == 4
+    told = report_of(run).deliveries.collect()
+    assert told.select(before.columns).equals(before)
+    columns = ("event", "reject_reason", "event_detail", "opens", "clicks")
+    assert told.select(columns).rows()[:3] == [
+        ("opened", None, None, 1, 1),
+        ("bounced", "bounced", "no user", 0, 0),
+        (None, None, None, 0, 0),
+    ]
+    assert told["delivered_at"][0].isoformat() == "2099-05-01T10:00:00+00:00"
+
+
+def test_deliveries_without_events_are_the_results(run: Handmade) -> None:
+    """A view is there before anything was reported."""
+    told = report_of(run).deliveries.collect()
+    assert told.height == run.results().height
+    assert told["event"].null_count() == told.height
+
+
+def test_events_of_others_are_not_laid_out(run: Handmade) -> None:
+    """A message keeps its id in every run: the run that an event names decides."""
+    args = {"message_id": run.post(0)["custom_args"]["message_id"], "run": "another"}
+    stranger = {"event": "delivered", "message_id": "msg_x", "recipient": "a@b.c"}
+    taken(runs_of(run), run.post(0, custom_args=args, message_id="msg_y"), stranger)
+    assert lay_out(run.directory) == 0
+
+
+def test_a_run_without_results_has_nothing_to_lay_beside(run: Handmade) -> None:
+    """It is told with the command that helps."""
+    run.directory.results.unlink()
+    with pytest.raises(RunError, match="no results yet") as caught:
+        lay_out(run.directory)
+    assert "mailvolley resume" in caught.value.hint
+
+
+def test_a_suppression_is_of_one_form_and_one_scope(tmp_path: Path) -> None:
+    """Case and white space make no difference; each scope has an entry of its own."""
+    with Suppressions.open(tmp_path) as suppressions:
+        entries = [
+            Entry(" Ann@Example.com", "manual", "by hand"),
+            Entry("ann@example.com", "complained", "cloudmails: complained"),
+            Entry("ann@example.com", "manual", "by hand", scope="campaign:welcome"),
+            Entry("  ", "manual", "by hand"),
+        ]
+        assert suppressions.add(entries) == 2
+        kept = suppressions.all()
+        assert kept["reason"].to_list() == ["manual", "manual"]
+        assert suppressions.all(["campaign:welcome"]).height == 1
+        assert suppressions.remove("ANN@EXAMPLE.COM", "all") == 1
+        assert suppressions.all()["scope"].to_list() == ["campaign:welcome"]
+
+
+def test_the_stores_are_their_owners_alone(tmp_path: Path) -> None:
+    """Addresses are nobody else's business."""
+    runs = tmp_path / "runs"
+    with EventStore.open(runs), Suppressions.open(runs):
+        pass
+    assert runs.stat().st_mode & 0o077 == 0
+    for path in runs.iterdir():
+        assert path.stat().st_mode & 0o077 == 0
+
+
+@pytest.mark.parametrize("name", ["events.db", "suppressions.db"])
+def test_a_file_of_another_program_is_refused(tmp_path: Path, name: str) -> None:
+    """Neither overwritten nor believed."""
+    with sqlite3.connect(tmp_path / name) as db:
+        db.execute("CREATE TABLE mine (x)")
+    with pytest.raises(StoreError, match="another program"), _open(tmp_path, name):
+        pass
+    (tmp_path / name).write_bytes(b"this is no database at all, but it is long enough")
+    with pytest.raises(StoreError, match="cannot be read"), _open(tmp_path, name):
+        pass
+
+
+def _open(runs: Path, name: str) -> object:
+    kind = EventStore if name == "events.db" else Suppressions
+    return kind.open(runs)
