@@ -11,7 +11,7 @@ Such APIs are known to answer in these forms; what an answer does not say is a d
     6  numbers, alone or beside any of the others: `{"queued": 2, "failed": 1}`
 
 How it works: `read` takes the answer apart; `columns` reads the common answer at once,
-`_Reading.each` any that lists messages or errors, `_Reading.whole` those that list none.
+`_Reading.each` one that lists messages or errors, `_Reading.whole` one that lists none.
 """
 
 from collections import Counter
@@ -80,10 +80,11 @@ def read(
         return _columns([judge(answer, ids)])
     reading = _Reading(batch, response, answer, provider, echo, ids)
     items, errors = _lists(answer, len(batch))
-    if not items and _counted(answer, *_TOOK) is not None:
+    took = _counted(answer, *_TOOK)
+    if not items and took is not None:
         items = None  # an empty list beside numbers lists nothing
     shaky = _complains(answer) or _is_unclear(answer)
-    if items and not errors and not shaky:
+    if items and not errors and not shaky and took in (None, len(batch)):
         common = all_accepted(batch, items, ids)
         if common is not None:
             return common
@@ -196,20 +197,21 @@ class _Reading:
         none_named = failed.strays == len(wrong)
         if items is None and none_named and not positive and not took:
             raise self._rejected()
-        unclear = _is_unclear(answer, count - failed.entries.count(None))
-        shaky = _complains(answer) or unclear or failed.strays > 0
         verdicts = [
-            None if at in failed.doubtful else self._verdict(entry, error, shaky=shaky)
+            None if at in failed.doubtful else self._verdict(entry, error)
             for at, (entry, error) in enumerate(
                 zip(listed.entries, failed.entries, strict=True)
             )
         ]
+        refused = [one and one.status for one in verdicts].count(Status.REJECTED)
+        unclear = _is_unclear(answer, refused) or failed.strays > 0
+        adds_up = took is None or took + refused == count
+        shaky = _complains(answer) or unclear or not adds_up
+        if shaky:
+            verdicts = [one and self._firm(one) for one in verdicts]
         rest = _doubt(self._told(items, verdicts))
-        sure = positive
-        if took is not None:
-            named = [one.status for one in verdicts if one is not None]
-            sure = took + named.count(Status.REJECTED) == count
-        elif items is not None:
+        sure = positive or took is not None
+        if took is None and items is not None:
             sure = _is_the_rest(entries, listed, failed, self.ids)
         if sure and not shaky and not failed.doubtful:
             rest = Verdict(Status.ACCEPTED, None, None, None, plain=False)
@@ -251,20 +253,17 @@ class _Reading:
             said = said or f"the answer counts {refused} of {count} messages as failed"
         return Outcomes.uniform(count, status, reason=reason, detail=said)
 
-    def _verdict(
-        self, entry: Entry | None, error: Entry | None, *, shaky: bool
-    ) -> Verdict | None:
+    def _verdict(self, entry: Entry | None, error: Entry | None) -> Verdict | None:
         if error is not None:
             return judge({**(entry or {}), "error": error}, self.ids)
-        if entry is None:
-            return None
-        verdict = judge(entry, self.ids)
-        # The answer complains of something: silence about a message is no yes.
-        if shaky and verdict.status is Status.ACCEPTED and not verdict.plain:
-            name = verdict.provider_id
-            said = complaint(self.answer)[1]
-            return Verdict(Status.IN_DOUBT, _BOTH, said, name, plain=False)
-        return verdict
+        return None if entry is None else judge(entry, self.ids)
+
+    def _firm(self, verdict: Verdict) -> Verdict:
+        """Doubt a yes by silence: the answer complains of something, or is confused."""
+        if verdict.status is not Status.ACCEPTED or verdict.plain:
+            return verdict
+        name, said = verdict.provider_id, complaint(self.answer)[1]
+        return Verdict(Status.IN_DOUBT, _BOTH, said, name, plain=False)
 
     def _is_positive(self) -> bool:
         answer = self.answer
