@@ -58,7 +58,10 @@ async def test_one_mail_is_accepted_with_an_id(
         "reply_to": "help@harbour.example",
         "cc": ["c@x.example"],
         "bcc": [],
-        "attachments": [{"name": "a.txt", "content": "YQ=="}],
+        "attachments": [
+            {"name": "a.txt", "content": "YQ=="},
+            {"filename": "ä.txt", "content": "", "content_type": "text/plain"},
+        ],
         "custom_args": {"message_id": "k1", "user_id": 5},
     }
     answer = await client.post("/send", json=mail)
@@ -103,7 +106,18 @@ async def test_a_missing_required_field_is_refused(
         ("cc", "c@x.example"),
         ("bcc", [1]),
         ("attachments", ["a.txt"]),
+        ("attachments", {"name": "a.txt", "content": "YQ=="}),
+        ("attachments", [{"content": "YQ=="}]),
+        ("attachments", [{"name": "", "content": "YQ=="}]),
+        ("attachments", [{"name": "a\r\nb", "content": "YQ=="}]),
+        ("attachments", [{"name": "a.txt"}]),
+        ("attachments", [{"name": "a.txt", "content": "YQ"}]),
+        ("attachments", [{"name": "a.txt", "content": "Y Q="}]),
+        ("attachments", [{"name": "a.txt", "content": "YQ==\n"}]),
+        ("attachments", [{"name": "a.txt", "content": "ä==="}]),
         ("custom_args", ["k1"]),
+        ("custom_args", {"a": ["k1"]}),
+        ("custom_args", {"a": {"b": "c"}}),
     ],
 )
 async def test_a_field_of_the_wrong_type_is_refused(
