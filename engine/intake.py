@@ -10,8 +10,10 @@ event: what was accepted was accepted, whatever became of it later.
 """
 
 import itertools
+import os
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Final
 
 import polars as pl
@@ -87,11 +89,15 @@ def _entry(event: Event) -> Entry | None:
     return Entry(event.recipient, reason, f"{event.provider}: {event.raw}")
 
 
-def lay_out(directory: RunDirectory) -> int:
-    """Write the events of a run beside its results. Returns how many there are.
+def lay_out(directory: RunDirectory) -> Path:
+    """Write the events of a run beside its results, where there are new ones.
 
     Args:
         directory: the run's. Its results must have been written.
+
+    Returns:
+        The file, `events.parquet`: the columns of `SCHEMA`, in the order in which the
+        events came.
 
     Raises:
         RunError: there is no such run, or it has no results yet.
@@ -104,20 +110,41 @@ def lay_out(directory: RunDirectory) -> int:
             hint=f"finish the run: mailvolley resume {directory.path}",
         )
     header = Header.of(manifest)
-    roster = Roster(manifest.run, header.planned_at)
-    for rows in parquet.groups(directory.results):
-        roster.add(rows.select(*COLUMNS))
-    aside = directory.events.with_name(f".{directory.events.name}.inprogress")
-    runs = directory.path.parent.parent
-    try:
-        with EventStore.open(runs) as store:
+    with EventStore.open(directory.path.parent.parent) as store:
+        state = f"{manifest.sha256} {store.last()} {_changed(directory.results)}"
+        if not _is_laid_out(directory.events, state):
+            roster = Roster(manifest.run, header.planned_at)
+            for rows in parquet.groups(directory.results):
+                roster.add(rows.select(*COLUMNS))
             found = _matched(roster, store.about(header.provider))
-            parquet.write(aside, found, SCHEMA)
-        count = parquet.rows(aside)
-        rundir.publish_file(aside, directory.events)
+            _publish(directory.events, found, {"state": state})
+    return directory.events
+
+
+def _changed(path: Path) -> int:
+    return path.stat().st_mtime_ns
+
+
+def _is_laid_out(path: Path, state: str) -> bool:
+    """Whether a file was made of the same results and the same events."""
+    if not path.exists():
+        return False
+    try:
+        return pl.read_parquet_metadata(path).get("state") == state
+    except pl.exceptions.PolarsError:
+        return False
+
+
+def _publish(
+    path: Path, frames: Iterator[pl.DataFrame], metadata: dict[str, str]
+) -> None:
+    """Let a file appear whole; another process may be doing the same."""
+    aside = path.with_name(f".{path.name}.{os.getpid()}.inprogress")
+    try:
+        parquet.write(aside, frames, SCHEMA, metadata=metadata)
+        rundir.publish_file(aside, path)
     finally:
         aside.unlink(missing_ok=True)
-    return count
 
 
 def _matched(roster: Roster, kept: Iterator[Kept]) -> Iterator[pl.DataFrame]:

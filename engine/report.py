@@ -6,8 +6,10 @@ from typing import Any
 
 import polars as pl
 
+from engine import intake
 from engine.errors import CampaignIncomplete
 from engine.outcome import TROUBLE, Status
+from engine.rundir import RunDirectory
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,10 +65,13 @@ class Report:
         event_at; reject_reason and event_detail of that event; delivered_at; opens and
         clicks u32. All null, or 0, where nothing was reported, or nothing of it was
         gathered: see `mailvolley events` and `mailvolley track`. Outcomes stay.
+
+        Raises:
+            StoreError: the events cannot be read.
         """
-        path = self.directory / "events.parquet"
+        events = intake.lay_out(RunDirectory(self.directory))
         return self.results.join(
-            _last(path), on="row", how="left", maintain_order="left"
+            _last(events), on="row", how="left", maintain_order="left"
         ).with_columns(pl.col("opens", "clicks").fill_null(0))
 
     def raise_for_failures(self) -> None:
@@ -100,14 +105,13 @@ class Report:
 
 def _last(path: Path) -> pl.LazyFrame:
     """Return what events say of each row, one line per row."""
-    events = pl.scan_parquet(path) if path.exists() else _NO_EVENTS.lazy()
-    moment = pl.coalesce("happened_at", "received_at")
 
     def number(word: str) -> pl.Expr:
         return (pl.col("event") == word).sum().cast(pl.UInt32)
 
     return (
-        events.with_columns(event_at=moment)
+        pl.scan_parquet(path)
+        .with_columns(event_at=pl.coalesce("happened_at", "received_at"))
         .sort("event_at", maintain_order=True)
         .group_by("row")
         .agg(
@@ -121,15 +125,3 @@ def _last(path: Path) -> pl.LazyFrame:
             number("clicked").alias("clicks"),
         )
     )
-
-
-_NO_EVENTS = pl.DataFrame(
-    schema={
-        "row": pl.UInt64(),
-        "event": pl.String(),
-        "happened_at": pl.Datetime("us", "UTC"),
-        "received_at": pl.Datetime("us", "UTC"),
-        "reject_reason": pl.String(),
-        "description": pl.String(),
-    }
-)

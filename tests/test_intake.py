@@ -4,6 +4,7 @@ import json
 import sqlite3
 from pathlib import Path
 
+import polars as pl
 import pytest
 from handmade import Handmade, make
 
@@ -122,7 +123,7 @@ def test_deliveries_show_the_last_word_of_each_row(run: Handmade) -> None:
         run.post(1, "bounced", timestamp=early, bounce_reason="no user"),
     )
     before = run.results()
-    assert lay_out(run.directory) == 4
+    assert pl.read_parquet(lay_out(run.directory)).height == 4
     told = report_of(run).deliveries.collect()
     assert told.select(before.columns).equals(before)
     columns = ("event", "reject_reason", "event_detail", "opens", "clicks")
@@ -146,7 +147,20 @@ def test_events_of_others_are_not_laid_out(run: Handmade) -> None:
     args = {"message_id": run.post(0)["custom_args"]["message_id"], "run": "another"}
     stranger = {"event": "delivered", "message_id": "msg_x", "recipient": "a@b.c"}
     taken(runs_of(run), run.post(0, custom_args=args, message_id="msg_y"), stranger)
-    assert lay_out(run.directory) == 0
+    assert pl.read_parquet(lay_out(run.directory)).height == 0
+
+
+def test_events_are_laid_out_anew_when_there_are_new_ones_alone(run: Handmade) -> None:
+    """Who asks again is answered at once, and never with what is out of date."""
+    runs = runs_of(run)
+    taken(runs, run.post(0))
+    first = lay_out(run.directory).stat().st_ino
+    assert lay_out(run.directory).stat().st_ino == first
+    taken(runs, run.post(1))
+    assert report_of(run).deliveries.collect()["event"][:2].to_list() == [
+        "delivered",
+        "delivered",
+    ]
 
 
 def test_a_run_without_results_has_nothing_to_lay_beside(run: Handmade) -> None:

@@ -109,6 +109,12 @@ class EventStore:
         while rows := cursor.fetchmany(_AT_ONCE):
             yield from map(_kept, rows)
 
+    def last(self) -> int:
+        """Return the number of the event that came last; 0 if there is none."""
+        asked = "SELECT coalesce(max(number), 0) FROM event"
+        ((number,),) = self._db.execute(asked)
+        return int(number)
+
     def count(self) -> dict[str, int]:
         """Count the events by type."""
         asked = "SELECT type, count(*) FROM event GROUP BY type ORDER BY type"
