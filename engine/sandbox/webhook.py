@@ -63,7 +63,7 @@ class Webhook:
         if self.url:
             _check(self.url)
         if not (math.isfinite(self.pace) and self.pace >= 0):
-            raise ValueError(f"pace={self.pace}: must be a factor, 0 or more")
+            raise ValueError(f"webhook pace {self.pace}: must be a factor, 0 or more")
 
     @classmethod
     def parse(cls, settings: object) -> Self:

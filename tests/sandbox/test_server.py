@@ -12,7 +12,7 @@ import pytest
 import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
-from engine.sandbox import Faults, Sandbox, serve
+from engine.sandbox import DIALECTS, Faults, Sandbox, serve
 from engine.sandbox.server import BODY_SECONDS, IDLE_SECONDS, MAX_BODY
 
 MAIL = {
@@ -383,6 +383,41 @@ async def test_events_are_the_posts_of_everything_accepted(
             "custom_args": {},
         },
     ]
+
+
+async def test_events_of_each_message_are_in_the_words_of_who_took_it(
+    client: httpx.AsyncClient,
+) -> None:
+    """Two providers' messages have each their own posts; one alone can be asked for."""
+    await send(client)
+    taken = await client.post(
+        "/cloudmailin/api/v0.1/me/messages",
+        json={"from": "a@x.example", "to": "b@x.example", "subject": "s", "plain": "p"},
+    )
+    assert taken.status_code == 202
+    first, *others = (await client.get("/_sandbox/events")).content.splitlines()
+    assert orjson.loads(first)["recipient"] == "ann@x.example"
+    assert others
+    assert all("recipient" not in orjson.loads(line) for line in others)
+    url = "/_sandbox/events?provider="
+    assert first + b"\n" == (await client.get(f"{url}cloudmails")).content
+    alone = (await client.get(f"{url}cloudmailin")).content.splitlines()
+    assert others == alone
+    assert (await client.get(f"{url}nobody")).status_code == 400
+    messages = (await client.get("/_sandbox/messages")).json()["messages"]
+    assert ["cloudmails", "cloudmailin"] == [each["dialect"] for each in messages]
+
+
+@pytest.mark.parametrize("name", DIALECTS)
+async def test_a_dialect_stands_where_the_table_says(
+    sandbox: Sandbox, client: httpx.AsyncClient, name: str
+) -> None:
+    """Each is found by its name and prefix, and refuses what it does not have."""
+    dialect = sandbox.dialect(name)
+    assert (name, DIALECTS[name].prefix) == (dialect.name, dialect.prefix)
+    assert dialect is sandbox.dialect_of(f"{dialect.prefix}/x")
+    assert sandbox.dialect_of(f"{dialect.prefix}x") is None
+    assert (await client.get(f"{dialect.prefix}/nothing")).status_code >= 400
 
 
 async def test_events_are_streamed_and_the_connection_goes_on(

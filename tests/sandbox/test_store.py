@@ -54,6 +54,31 @@ def test_a_message_is_found_in_any_block() -> None:
     assert store.find("id") is None
 
 
+def test_a_message_is_found_by_its_place_in_any_block() -> None:
+    """A place leads to its message, packed or not, however far they lie apart."""
+    store = new_store()
+    fill(store, 60_000, batch=700)
+    for place in (*range(0, 60_000, 997), 59_999, 0):
+        assert (place, f"id{place}", f"key{place}") == (
+            store.at(place).place,
+            store.at(place).message_id,
+            store.at(place).key,
+        )
+    for beyond in (60_000, -1):
+        with pytest.raises(IndexError):
+            store.at(beyond)
+
+
+def test_a_message_belongs_to_the_dialect_that_took_it() -> None:
+    """The same id of two dialects is two messages; none is found by a third."""
+    store = new_store()
+    accept(store, ("a@x.example", "1", None), dialect="one")
+    accept(store, ("b@x.example", "1", None), dialect="two")
+    found = [store.find("1", dialect) for dialect in ("one", "two", "three")]
+    assert ["a@x.example", "b@x.example", None] == [kept and kept.to for kept in found]
+    assert found[0] == store.find("1")
+
+
 def test_only_the_first_messages_are_kept_whole() -> None:
     """Of the first `keep` messages all fields are told, of the others the index."""
     store = new_store(keep=2)
