@@ -6,7 +6,7 @@ The house, from the doors down; a file imports only from floors below its own:
 
     doors      cli/  api
     machine    job │ run report history reconcile verify/ intake │ planning/ deliver
-               stop
+               receiver/ stop
     edges      recipients/  journal/  wire  pace/  results  events/  suppression  secret
     files      manifest  snapshot  │  rundir  parquet  database
     decisions  campaign/  address  render/  batch  retry  providers/  webhooks/

@@ -6,15 +6,18 @@ never waits for who writes. The journal is another thing: one owner, and no wait
 
 import os
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from engine.errors import StoreError
 
 #: Seconds to wait while another process writes.
 _PATIENCE = 30.0
+#: Rows read at a time.
+_AT_ONCE = 10_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,35 +37,70 @@ class Layout:
     version: int = 1
 
 
-@contextmanager
-def opened(path: Path, layout: Layout) -> Iterator[sqlite3.Connection]:
-    """Open a database, and make it and its folder where they are not there yet.
+@dataclass(frozen=True, slots=True)
+class Database:
+    """An open database. Made by `Database.open`; may be used in any thread."""
 
-    Every transaction is the caller's: `with transaction(db)`.
+    path: Path
+    layout: Layout
+    _db: sqlite3.Connection
 
-    Raises:
-        StoreError: it cannot be opened or made, is not ours, or a statement in the
-            block failed.
-    """
-    with trouble(path, layout):
-        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        with suppress(FileExistsError):
-            os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
-        db = sqlite3.connect(
-            path, timeout=_PATIENCE, isolation_level=None, check_same_thread=False
-        )
+    @classmethod
+    @contextmanager
+    def open(cls, path: Path, layout: Layout) -> Iterator["Database"]:
+        """Open a database; it and its folder are made where they are not there yet.
+
+        Raises:
+            StoreError: it cannot be opened or made, or is not ours.
+        """
+        with trouble(path, layout):
+            path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            with suppress(FileExistsError):
+                os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
+            db = sqlite3.connect(
+                path, timeout=_PATIENCE, isolation_level=None, check_same_thread=False
+            )
         try:
-            db.execute("PRAGMA journal_mode = WAL")
-            db.execute("PRAGMA synchronous = FULL")
-            db.execute("PRAGMA fullfsync = ON")  # macOS: fsync leaves it in the drive
-            _made(path, db, layout)
-            yield db
+            with trouble(path, layout):
+                db.execute("PRAGMA journal_mode = WAL")
+                db.execute("PRAGMA synchronous = FULL")
+                db.execute("PRAGMA fullfsync = ON")  # macOS: else it stays in the drive
+                _made(path, db, layout)
+            yield cls(path, layout, db)
         finally:
             db.close()
 
+    def write(self, statement: str, rows: Iterable[Sequence[object]]) -> int:
+        """Run a statement for each row, durably: all of them or none.
+
+        Returns:
+            How many rows of the database changed.
+
+        Raises:
+            StoreError: it failed, and nothing changed.
+        """
+        with trouble(self.path, self.layout):
+            before = self._db.total_changes
+            with _transaction(self._db):
+                self._db.executemany(statement, rows)
+            return self._db.total_changes - before
+
+    def read(
+        self, query: str, values: Sequence[object] = ()
+    ) -> Iterator[tuple[Any, ...]]:
+        """Read rows, some at a time.
+
+        Raises:
+            StoreError: they cannot be read.
+        """
+        with trouble(self.path, self.layout):
+            cursor = self._db.execute(query, values)
+            while rows := cursor.fetchmany(_AT_ONCE):
+                yield from rows
+
 
 @contextmanager
-def transaction(db: sqlite3.Connection) -> Iterator[None]:
+def _transaction(db: sqlite3.Connection) -> Iterator[None]:
     """Write all that the block writes, durably, or nothing of it."""
     db.execute("BEGIN IMMEDIATE")
     try:
@@ -93,7 +131,7 @@ def trouble(path: Path, layout: Layout) -> Iterator[None]:
 
 def _made(path: Path, db: sqlite3.Connection, layout: Layout) -> None:
     """Make the tables of a new database; refuse one that is not ours."""
-    with transaction(db):
+    with _transaction(db):
         (mark,) = db.execute("PRAGMA application_id").fetchone()
         (version,) = db.execute("PRAGMA user_version").fetchone()
         ((tables,),) = db.execute("SELECT count(*) FROM sqlite_schema")

@@ -63,6 +63,13 @@ class Taken:
     new: int
     suppressed: int
 
+    def __add__(self, other: "Taken") -> "Taken":
+        return Taken(
+            self.events + other.events,
+            self.new + other.new,
+            self.suppressed + other.suppressed,
+        )
+
 
 def take(
     events: Iterable[Event], via: Via, *, store: EventStore, suppressions: Suppressions

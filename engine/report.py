@@ -69,10 +69,7 @@ class Report:
         Raises:
             StoreError: the events cannot be read.
         """
-        events = intake.lay_out(RunDirectory(self.directory))
-        return self.results.join(
-            _last(events), on="row", how="left", maintain_order="left"
-        ).with_columns(pl.col("opens", "clicks").fill_null(0))
+        return deliveries(RunDirectory(self.directory))
 
     def raise_for_failures(self) -> None:
         """Raise unless every row was accepted, or left out for a stated reason.
@@ -101,6 +98,21 @@ class Report:
             "seconds": round(self.seconds, 3),
             "messages_per_second": round(self.messages_per_second, 1),
         }
+
+
+def deliveries(directory: RunDirectory) -> pl.LazyFrame:
+    """Return what became of each row of a run: see `Report.deliveries`.
+
+    Raises:
+        RunError: there is no such run, or it has no results yet.
+        StoreError: the events cannot be read.
+    """
+    events = intake.lay_out(directory)
+    return (
+        pl.scan_parquet(directory.results)
+        .join(_last(events), on="row", how="left", maintain_order="left")
+        .with_columns(pl.col("opens", "clicks").fill_null(0))
+    )
 
 
 def _last(path: Path) -> pl.LazyFrame:

@@ -7,7 +7,6 @@ or one campaign. What was entered first stays: that somebody complained after th
 unsubscribed changes nothing for them.
 """
 
-import sqlite3
 from collections.abc import Collection, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -18,7 +17,7 @@ from typing import Final
 import polars as pl
 
 from engine.address import normalised
-from engine.database import Layout, opened, transaction
+from engine.database import Database, Layout
 
 #: The scope of an entry that holds for every campaign.
 EVERYWHERE: Final = "all"
@@ -69,7 +68,7 @@ class Entry:
 class Suppressions:
     """The suppressions of a runs folder. Made by `Suppressions.open`."""
 
-    _db: sqlite3.Connection
+    _database: Database
 
     @classmethod
     @contextmanager
@@ -79,12 +78,18 @@ class Suppressions:
         Raises:
             StoreError: they cannot be opened.
         """
-        with opened(runs / "suppressions.db", _LAYOUT) as db:
-            yield cls(db)
+        with Database.open(runs / "suppressions.db", _LAYOUT) as database:
+            yield cls(database)
 
     def add(self, entries: Iterable[Entry]) -> int:
-        """Enter addresses, durably once this returns. Returns how many were new."""
+        """Enter addresses, durably once this returns. Returns how many were new.
+
+        Raises:
+            StoreError: they cannot be entered; none of them was.
+        """
         wanted = list(entries)
+        if not wanted:
+            return 0
         added_at = datetime.now(UTC).isoformat(timespec="seconds")
         addresses = _normal([entry.address for entry in wanted])
         rows = [
@@ -92,28 +97,20 @@ class Suppressions:
             for address, entry in zip(addresses, wanted, strict=True)
             if address
         ]
-        before = self._db.total_changes
-        with transaction(self._db):
-            self._db.executemany(
-                "INSERT OR IGNORE INTO suppression VALUES (?, ?, ?, ?, ?)", rows
-            )
-        return self._db.total_changes - before
+        insert = "INSERT OR IGNORE INTO suppression VALUES (?, ?, ?, ?, ?)"
+        return self._database.write(insert, rows)
 
     def remove(self, address: str, scope: str | None = None) -> int:
         """Take an address out, of one scope or of all. Returns how many entries."""
-        before = self._db.total_changes
-        with transaction(self._db):
-            self._db.execute(
-                "DELETE FROM suppression WHERE address = ?1 AND (?2 IS NULL OR "
-                "scope = ?2)",
-                (*_normal([address]), scope),
-            )
-        return self._db.total_changes - before
+        delete = (
+            "DELETE FROM suppression WHERE address = ?1 AND (?2 IS NULL OR scope = ?2)"
+        )
+        return self._database.write(delete, [(*_normal([address]), scope)])
 
     def all(self, scopes: Collection[str] | None = None) -> pl.DataFrame:
         """Return the entries, of some scopes or of all, in the columns of `SCHEMA`."""
-        rows = self._db.execute("SELECT * FROM suppression ORDER BY address, scope")
-        frame = pl.DataFrame(rows.fetchall(), schema=SCHEMA, orient="row")
+        rows = self._database.read("SELECT * FROM suppression ORDER BY address, scope")
+        frame = pl.DataFrame(list(rows), schema=SCHEMA, orient="row")
         return frame if scopes is None else frame.filter(pl.col("scope").is_in(scopes))
 
 

@@ -15,14 +15,14 @@ ENGINE = ROOT / "engine"
 #: own walls, whatever it likes. `errors`, `outcome` are words that all may use.
 FLOORS = (
     {"errors", "outcome", "message", "event"},
-    {"record"},
+    {"record", "mime"},
     {"campaign", "address", "render", "batch", "retry", "providers", "webhooks"},
     {"parquet", "rundir", "database"},
     {"manifest", "snapshot"},
     {"recipients", "secret", "journal", "wire", "pace", "results", "events", "suppression"},
     {"stop", "cloudmailin"},
     {"planning", "deliver", "reconcile", "verify", "intake"},
-    {"history", "run", "report"},
+    {"history", "run", "report", "receiver"},
     {"job"},
     {"api"},
     {"cli"},

@@ -30,6 +30,8 @@ COMMANDS = {
     "status": "Show what became of a run.",
     "reconcile": "End doubts by what the provider reports.",
     "verify": "Check what we promise of a run.",
+    "cloudmailin": "Look after a CloudMailin account: inbound mail, domains.",
+    "events": "Take in what providers report later, and show it.",
     "sandbox": "Run a provider on this machine to rehearse against.",
     "schema": "Print the JSON Schema of the campaign file.",
 }

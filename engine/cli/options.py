@@ -52,6 +52,18 @@ def campaign(command: Command) -> Command:
     return command
 
 
+def runs_dir(command: Command) -> Command:
+    """Take where the runs are kept."""
+    return click.option(
+        "--runs-dir",
+        type=FOLDER,
+        default=Path("runs"),
+        show_default=True,
+        metavar="DIR",
+        help="Where the runs are kept.",
+    )(command)
+
+
 def as_json(command: Command) -> Command:
     """Take --json."""
     return click.option(

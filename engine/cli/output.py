@@ -71,9 +71,9 @@ def _program() -> str:
     return shlex.quote(shown(called)) if called.name == "mailvolley" else "mailvolley"
 
 
-def count(number: int, noun: str) -> str:
+def count(number: int, noun: str, plural: str = "s") -> str:
     """Say how many there are."""
-    return f"{number:,} {noun}{'s'[: number != 1]}"
+    return f"{number:,} {noun}{'' if number == 1 else plural}"
 
 
 def _is_terminal() -> bool:

@@ -7,7 +7,6 @@ its own words. The order in which events come means nothing; when they happened 
 """
 
 import hashlib
-import sqlite3
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -17,7 +16,7 @@ from typing import Any, Final, Literal, NamedTuple
 
 import orjson
 
-from engine.database import Layout, opened, transaction
+from engine.database import Database, Layout
 from engine.event import Event, EventType, RejectReason
 
 #: How an event came: posted by the provider, asked for, or from a file.
@@ -57,8 +56,6 @@ _INSERT: Final = (
     f"INSERT OR IGNORE INTO event (print, {_COLUMNS}) "  # noqa: S608 - constants
     f"VALUES ({', '.join('?' * 15)})"
 )
-#: Events read at a time.
-_AT_ONCE: Final = 10_000
 
 
 class Kept(NamedTuple):
@@ -78,7 +75,7 @@ class Kept(NamedTuple):
 class EventStore:
     """The events of all runs in a folder. Made by `EventStore.open`."""
 
-    _db: sqlite3.Connection
+    _database: Database
 
     @classmethod
     @contextmanager
@@ -88,37 +85,34 @@ class EventStore:
         Raises:
             StoreError: they cannot be opened.
         """
-        with opened(runs / "events.db", _LAYOUT) as db:
-            yield cls(db)
+        with Database.open(runs / "events.db", _LAYOUT) as database:
+            yield cls(database)
 
     def add(self, events: Iterable[Event], via: Via) -> int:
-        """Keep events, durably once this returns. Returns how many were new."""
+        """Keep events, durably once this returns. Returns how many were new.
+
+        Raises:
+            StoreError: they cannot be kept; none of them was.
+        """
         received_at = _stored(datetime.now(UTC))
         rows = [_row(event, received_at, via) for event in events]
-        before = self._db.total_changes
-        with transaction(self._db):
-            self._db.executemany(_INSERT, rows)
-        return self._db.total_changes - before
+        return self._database.write(_INSERT, rows)
 
     def about(self, provider: str) -> Iterator[Kept]:
         """Read the events of a provider, in the order in which they came."""
-        cursor = self._db.execute(
-            f"SELECT {_COLUMNS} FROM event WHERE provider = ? ORDER BY number",  # noqa: S608 - constants
-            (provider,),
-        )
-        while rows := cursor.fetchmany(_AT_ONCE):
-            yield from map(_kept, rows)
+        query = f"SELECT {_COLUMNS} FROM event WHERE provider = ? ORDER BY number"  # noqa: S608 - constants
+        return map(_kept, self._database.read(query, (provider,)))
 
     def last(self) -> int:
         """Return the number of the event that came last; 0 if there is none."""
-        asked = "SELECT coalesce(max(number), 0) FROM event"
-        ((number,),) = self._db.execute(asked)
+        query = "SELECT coalesce(max(number), 0) FROM event"
+        ((number,),) = self._database.read(query)
         return int(number)
 
     def count(self) -> dict[str, int]:
         """Count the events by type."""
-        asked = "SELECT type, count(*) FROM event GROUP BY type ORDER BY type"
-        return dict(self._db.execute(asked).fetchall())
+        query = "SELECT type, count(*) FROM event GROUP BY type ORDER BY type"
+        return dict(self._database.read(query))
 
 
 def _row(event: Event, received_at: str, via: Via) -> tuple[object, ...]:

@@ -1,0 +1,157 @@
+"""The pages, and who is let in.
+
+A wrong key is answered as a page that does not exist: nobody learns from the answer how
+near they were. A post that cannot be read is refused for good (400), for to post it
+again would not make it readable; a disk that fails is told as 503, and the provider
+posts again.
+"""
+
+import hmac
+from collections import Counter
+from collections.abc import Mapping
+from contextlib import aclosing
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Final
+
+from starlette.applications import Starlette
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import JSONResponse, PlainTextResponse, Response
+from starlette.routing import Route
+
+from engine import webhooks
+from engine.errors import EventsError, StoreError
+from engine.intake import Taken
+from engine.receiver.line import Line
+from engine.webhooks.signature import Signature
+
+#: Bytes of one post; a thousand events are one megabyte.
+LARGEST: Final = 8 << 20
+#: Seconds after which a provider is asked to post again.
+_AGAIN: Final = "30"
+
+
+@dataclass(slots=True)
+class Counts:
+    """What came since the start.
+
+    Attributes:
+        posts: answered requests, by provider and status: "cloudmails 200".
+        events: how many they held.
+        new: how many of these were not known yet.
+        suppressed: addresses that were entered because of them.
+    """
+
+    posts: Counter[str] = field(default_factory=Counter)
+    events: int = 0
+    new: int = 0
+    suppressed: int = 0
+
+    def add(self, taken: Taken) -> None:
+        """Count what came of some events."""
+        self.events += taken.events
+        self.new += taken.new
+        self.suppressed += taken.suppressed
+
+    def to_dict(self) -> dict[str, object]:
+        """Return the counts, to be written as JSON."""
+        return {
+            "posts": dict(sorted(self.posts.items())),
+            "events": self.events,
+            "new": self.new,
+            "suppressed": self.suppressed,
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Gate:
+    """Who is let in.
+
+    Attributes:
+        key: the first part of the path; whoever knows it may post.
+        signatures: how the posts of a provider are signed, where a secret is agreed.
+    """
+
+    key: str
+    signatures: Mapping[str, Signature] = field(default_factory=dict)
+
+    def __repr__(self) -> str:
+        return f"Gate(…, {dict(self.signatures)})"
+
+    def is_key(self, given: str) -> bool:
+        """Compare a key in constant time."""
+        return hmac.compare_digest(given.encode(), self.key.encode())
+
+
+class Site:
+    """The pages of the receiver."""
+
+    def __init__(self, gate: Gate, line: Line, counts: Counts) -> None:
+        self._gate = gate
+        self._line = line
+        self._counts = counts
+
+    def app(self) -> Starlette:
+        """Return the pages as an ASGI application."""
+        return Starlette(
+            routes=[
+                Route("/{key}", self._show, methods=["GET"]),
+                Route("/{key}/{provider}", self._receive, methods=["GET", "POST"]),
+            ]
+        )
+
+    async def _show(self, request: Request) -> Response:
+        """Tell who knows the key what came since the start."""
+        if not self._gate.is_key(request.path_params["key"]):
+            return _nothing_here()
+        return JSONResponse(self._counts.to_dict())
+
+    async def _receive(self, request: Request) -> Response:
+        provider = request.path_params["provider"]
+        is_known = provider in webhooks.NAMES
+        if not (self._gate.is_key(request.path_params["key"]) and is_known):
+            return _nothing_here()
+        if request.method != "POST":
+            return PlainTextResponse(f"Here {provider} posts its events.\n")
+        answer = await self._taken(request, provider)
+        self._counts.posts[f"{provider} {answer.status_code}"] += 1
+        return answer
+
+    async def _taken(self, request: Request, provider: str) -> Response:
+        try:
+            body = await _body(request)
+        except ClientDisconnect:
+            return PlainTextResponse("broken off\n", 400)
+        if body is None:
+            return PlainTextResponse(f"over {LARGEST} bytes\n", 413)
+        signature = self._gate.signatures.get(provider)
+        if signature is not None:
+            flaw = signature.flaw(request.headers, body, now=datetime.now(UTC))
+            if flaw is not None:
+                return PlainTextResponse(f"not to be believed: {flaw}\n", 401)
+        try:
+            events = webhooks.load(provider)(body)
+            if events:
+                await self._line.put(events)
+        except EventsError as error:
+            return PlainTextResponse(f"the post {error}\n", 400)
+        except StoreError:
+            again = {"Retry-After": _AGAIN}
+            return PlainTextResponse("not kept, post again\n", 503, headers=again)
+        return PlainTextResponse("kept\n")
+
+
+def _nothing_here() -> Response:
+    return PlainTextResponse("Not Found", 404)
+
+
+async def _body(request: Request) -> bytes | None:
+    """Read a body; None if it is too large."""
+    parts, size = [], 0
+    async with aclosing(request.stream()) as stream:
+        async for part in stream:
+            size += len(part)
+            if size > LARGEST:
+                return None
+            parts.append(part)
+    return b"".join(parts)
