@@ -10,6 +10,7 @@ The house, from the doors down; a file imports only from floors below its own:
     edges      recipients/  journal/  wire  pace/  results  events/  suppression  secret
     files      manifest  snapshot  │  rundir  parquet  database
     decisions  campaign/  address  render/  batch  retry  providers/  webhooks/
+               │  mime/
     words      message  outcome  record  event  errors
 
     sandbox/   the other side of the wire; it knows the words at most
