@@ -272,8 +272,6 @@ class Poster:
 
     async def _tell(self, client: Client, now: _Round, waiting: _Waiting) -> None:
         """Make a post, and put in line what comes after it."""
-        if now is not self._round:
-            return  # it was forgotten while it was taken
         dialect = self._site.dialect(now.store.at(waiting.place).dialect)
         posts = self._posts(now, waiting.place, turned=waiting.turned)
         if self._site.faults.webhook_ping:

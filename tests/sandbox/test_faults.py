@@ -126,6 +126,11 @@ def test_every_problem_is_reported_at_once_with_the_names() -> None:
         ("shape", "round"),
         ("redirect", "http://a.example/\r\nx: y"),
         ("unverified", ""),
+        ("events_form", "round"),
+        ("signature_header", "X-Signed: yes"),
+        ("signature_header", "X\r\nY"),
+        ("webhook_twice", "-1"),
+        ("webhook_shuffle", "perhaps"),
     ],
 )
 def test_a_bad_value_is_refused_by_name(name: str, value: object) -> None:

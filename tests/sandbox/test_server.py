@@ -441,9 +441,12 @@ async def test_a_reset_forgets_and_counts_anew(
 ) -> None:
     """After a reset nothing is known, faults stay set, and requests count from 1."""
     sandbox.faults = Faults(throttle_every=2)
-    earlier = (await send(client)).json()["message_id"]
+    earlier, dialect = (await send(client)).json()["message_id"], sandbox.dialect
+    spoke = dialect("cloudmails")
+    assert spoke is dialect("cloudmails")
     assert (await client.post("/_sandbox/reset")).status_code == 200
     assert sandbox.store.accepted_count == 0
+    assert spoke is not dialect("cloudmails")
     answers = [await send(client) for _ in range(2)]
     assert [answer.status_code for answer in answers] == [200, 429]
     assert earlier != answers[0].json()["message_id"]

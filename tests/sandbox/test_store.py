@@ -1,5 +1,6 @@
 """What the sandbox remembers of a run, and what it tells."""
 
+import tracemalloc
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -67,6 +68,18 @@ def test_a_message_is_found_by_its_place_in_any_block() -> None:
     for beyond in (60_000, -1):
         with pytest.raises(IndexError):
             store.at(beyond)
+
+
+def test_the_index_of_many_messages_lies_packed() -> None:
+    """Only the newest part is held as objects: the heap does not grow with the rest."""
+    store = new_store(keep=0)
+    tracemalloc.start()
+    try:
+        fill(store, 15_000)
+        on_heap, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert on_heap < 1_000_000  # 3 MB unpacked
 
 
 def test_a_message_belongs_to_the_dialect_that_took_it() -> None:
