@@ -1,5 +1,6 @@
 """Which addresses may be mailed, and which two are the same."""
 
+import re
 import string
 import time
 import unicodedata
@@ -28,14 +29,13 @@ _GOOD = [
     "ann@例え.テスト",
     "l" * 64 + "@example.com",
     "ann@" + "d" * 63 + ".com",
-    "ann@" + "ü" * 63 + ".com",
     "ann@" + "d." * 123 + "info",
 ]
 
 _BAD = [
     (None, "address_missing"),
     ("", "address_missing"),
-    ("ann@example.com\n", "address_control"),
+    ("a\nnn@example.com", "address_control"),
     ("ann@exa\rmple.com", "address_control"),
     ("ann\0@example.com", "address_control"),
     ("ann\t@example.com", "address_control"),
@@ -61,8 +61,6 @@ _BAD = [
     ("ann.@example.com", "address_syntax"),
     ("ann..lee@example.com", "address_syntax"),
     ("ann lee@example.com", "address_syntax"),
-    (" ann@example.com", "address_syntax"),
-    ("ann@example.com ", "address_syntax"),
     ("ann@exa mple.com", "address_syntax"),
     ("ann@exa\u00a0mple.com", "address_syntax"),
     ("ann@exa\u3000mple.com", "address_syntax"),
@@ -70,8 +68,11 @@ _BAD = [
     ("ann@example.com,bob@example.com", "address_syntax"),
     ("ann@example.com;bob@example.com", "address_syntax"),
     ("mailto:ann@example.com", "address_syntax"),
-    ('"ann lee"@example.com', "address_syntax"),
-    ('"ann"@example.com', "address_syntax"),
+    ('"ann lee"@example.com', "address_quoted"),
+    ('"ann"@example.com', "address_quoted"),
+    ("ann@" + "ü" * 63 + ".com", "address_domain"),
+    ("ann@☃.example", "address_domain"),
+    ("ann@exa٪mple.com", "address_domain"),
     ("ann(work)@example.com", "address_syntax"),
     ("ann@[192.0.2.1]", "address_syntax"),
     ("ann@[IPv6:2001:db8::1]", "address_syntax"),
@@ -91,10 +92,22 @@ _BAD = [
     ("例え@例え.テスト", "address_not_ascii"),
 ]
 
+_ENCODED = [
+    ("ann@bücher.example", "ann@xn--bcher-kva.example"),
+    (" ann@BÜCHER.Example ", "ann@xn--bcher-kva.example"),
+    ("ann@faß.de", "ann@xn--fa-hia.de"),
+    ("ann@例え.テスト", "ann@xn--r8jz45g.xn--zckzah"),
+    ("José@bücher.example", "José@xn--bcher-kva.example"),
+    ("ANN@Example.COM", "ANN@Example.COM"),
+    ("ann@☃☃.com", "ann@☃☃.com"),
+    ("ann", "ann"),
+    (None, None),
+]
+
 
 def _problem(text: str | None) -> str | None:
     frame = pl.DataFrame({"address": [text]}, schema={"address": pl.String})
-    return frame.select(address.problem(_COLUMN)).item()
+    return frame.select(address.problem(address.encoded(_COLUMN))).item()
 
 
 def _normalised(*texts: str | None) -> list[str | None]:
@@ -119,7 +132,7 @@ def _atom_holds(atom: str) -> bool:
     )
 
 
-def _oracle(text: str | None) -> str | None:
+def _oracle(text: str | None) -> str | None:  # noqa: PLR0911 - one per code
     """Judge one address with string methods alone."""
     if not text:
         return "address_missing"
@@ -128,6 +141,8 @@ def _oracle(text: str | None) -> str | None:
     local, at, domain = text.partition("@")
     if len(text) > 254 or (at and len(local.encode()) > 64) or len(domain) > 253:
         return "address_too_long"
+    if re.match(r'".+"@', text):
+        return "address_quoted"
     labels = domain.split(".")
     if not (
         at
@@ -137,13 +152,40 @@ def _oracle(text: str | None) -> str | None:
         and not (labels[-1].isascii() and labels[-1].isdigit())
     ):
         return "address_syntax"
-    return None if local.isascii() else "address_not_ascii"
+    if not local.isascii():
+        return "address_not_ascii"
+    return None if domain.isascii() else "address_domain"
 
 
 @pytest.mark.parametrize("text", _GOOD)
 def test_a_mailable_address_has_no_problem(text: str) -> None:
     """What mailing lists rightly hold is let through."""
     assert _problem(text) is None
+
+
+@pytest.mark.parametrize(("text", "form"), _ENCODED)
+def test_a_domain_is_written_as_its_a_label(text: str | None, form: str | None) -> None:
+    """Case, capitals of the local part and what cannot be encoded stay."""
+    frame = pl.DataFrame({"address": [text]}, schema={"address": pl.String})
+    assert frame.select(address.encoded(_COLUMN)).item() == form
+
+
+@pytest.mark.parametrize(
+    ("text", "is_special"),
+    [
+        ("ann@example.com", True),
+        ("ann@mail.example.org", True),
+        ("ann@shop.test", True),
+        ("ann@printer.local", True),
+        ("ann@notexample.com", False),
+        ("ann@example.com.au", False),
+        ("ann@latest.com", False),
+    ],
+)
+def test_names_set_aside_for_tests_are_known(text: str, *, is_special: bool) -> None:
+    """No mail reaches them; names that look alike are other names."""
+    frame = pl.DataFrame({"address": [text]})
+    assert frame.select(address.is_special_use(_COLUMN)).item() is is_special
 
 
 @pytest.mark.parametrize(("text", "code"), _BAD)
@@ -182,7 +224,9 @@ def test_the_lower_case_is_composed() -> None:
 
 def test_every_code_has_one_sentence() -> None:
     """Each code of the table is explained in one sentence, and no other is."""
-    assert {code for _, code in _BAD} == set(address.SENTENCES)
+    assert {code for _, code in _BAD} | {"address_special_use"} == set(
+        address.SENTENCES
+    )
     for explained in address.SENTENCES.values():
         assert explained.endswith(".")
         assert explained.count(". ") == 0
