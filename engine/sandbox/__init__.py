@@ -1,16 +1,17 @@
 """A provider that runs on this machine: a real HTTP server to rehearse against.
 
-    server.py      HTTP/1.1 on trio: reads, answers, and breaks connections on request
-    faults.py      what goes wrong, and at which request
-    fate.py        what becomes of an accepted message, and when
-    store.py       what was asked and accepted, and the answers to questions of it
-    webhook.py     posts what becomes of messages to a URL on this machine
-    client.py      the connection that it posts on
-    cloudmails.py  one file per dialect, each written from that provider's document
+    server.py   HTTP/1.1 on trio: reads, answers, and breaks connections on request
+    faults.py   what goes wrong, and at which request
+    fate.py     what becomes of an accepted message, and when
+    store.py    what was asked and accepted, and the answers to questions of it
+    index.py    the columns of a million messages, packed
+    webhook.py  posts what becomes of messages to a URL on this machine
+    client.py   the connection that it posts on
+    NAME/       a dialect each, written from that provider's document alone
 
 `/` explains the sandbox, `/_sandbox/...` takes questions, and each dialect has a path
-prefix of its own. To add a dialect, write its file and name its class in `DIALECTS`; it
-is imported when the first request comes for it.
+prefix of its own. To add a dialect, write its class as `server.Dialect` asks and name it
+in `DIALECTS`; it is imported when the first request comes for it.
 
     async with trio.open_nursery() as nursery:
         sandbox = await nursery.start(partial(serve, faults=Faults(throttle_every=5)))

@@ -11,6 +11,7 @@ import pytest
 import trio
 from sandbox.receiver import Receiver
 
+from engine import providers
 from engine.cli.sandbox import LINES
 from engine.sandbox import DIALECTS
 
@@ -73,3 +74,10 @@ async def test_a_webhook_that_cannot_be_is_refused(
     )
     assert ended.returncode == 2
     assert reason in ended.stderr.decode()
+
+
+@pytest.mark.parametrize("name", providers.NAMES)
+def test_the_variables_it_names_are_those_of_the_provider(name: str) -> None:
+    """What is to be exported is the variable that each provider's own tools read."""
+    usual = next(iter(providers.load(name).variables))
+    assert any(line.startswith(f"export {usual}=") for line in LINES[name])
