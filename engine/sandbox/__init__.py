@@ -10,8 +10,8 @@
     NAME/       a dialect each, written from that provider's document alone
 
 `/` explains the sandbox, `/_sandbox/...` takes questions, and each dialect has a path
-prefix of its own. To add a dialect, write its class as `server.Dialect` asks and name it
-in `DIALECTS`; it is imported when the first request comes for it.
+prefix of its own. To add a dialect, write its class as `server.Dialect` asks and name
+it in `DIALECTS`; it is imported when the first request comes for it.
 
     async with trio.open_nursery() as nursery:
         sandbox = await nursery.start(partial(serve, faults=Faults(throttle_every=5)))
