@@ -6,10 +6,12 @@ The house, from the doors down; a file imports only from floors below its own:
 
     doors      cli/  api
     machine    job │ run report history reconcile verify/ intake │ planning/ deliver
-               receiver/ stop
+               receiver/ track/ stop
     edges      recipients/  journal/  wire  pace/  results  events/  suppression  secret
+               asked
     files      manifest  snapshot  │  rundir  parquet  database
-    decisions  campaign/  address  render/  batch  retry  providers/  webhooks/
+    decisions  tracking/ │
+               campaign/  address  render/  batch  retry  providers/  webhooks/
                │  mime/
     words      message  outcome  record  event  errors
 

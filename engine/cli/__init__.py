@@ -31,6 +31,7 @@ COMMANDS = {
     "reconcile": "End doubts by what the provider reports.",
     "verify": "Check what we promise of a run.",
     "cloudmailin": "Look after a CloudMailin account: inbound mail, domains.",
+    "track": "Ask the provider what became of a run's messages.",
     "events": "Take in what providers report later, and show it.",
     "sandbox": "Run a provider on this machine to rehearse against.",
     "schema": "Print the JSON Schema of the campaign file.",
