@@ -1,12 +1,19 @@
 """Who must not be mailed: one database beside the runs.
 
     <runs>/suppressions.db
+    <runs>/suppressions.key      made with the first person who is erased
 
 An entry names an address, in the form that duplicates are found by, and a scope: `all`,
 or one campaign. What was entered first stays: that somebody complained after they had
 unsubscribed changes nothing for them.
+
+Of who was erased only a keyed hash is kept: it finds the address on a later list, and
+nobody can tell the address from it without the key.
 """
 
+import hmac
+import os
+import secrets
 from collections.abc import Collection, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -17,11 +24,13 @@ from typing import Final
 import polars as pl
 
 from engine.address import normalised
-from engine.database import Database, Layout
+from engine.database import Database, Layout, trouble
 
 #: The scope of an entry that holds for every campaign.
 EVERYWHERE: Final = "all"
 
+#: What the entries begin with that hold a hash.
+_HASHED: Final = "hmac-sha256:"
 _LAYOUT: Final = Layout(
     what="the suppressions",
     mark=0x6D76_7375,  # "mvsu"
@@ -70,6 +79,8 @@ class Suppressions:
 
     _database: Database
 
+    _key: Path
+
     @classmethod
     @contextmanager
     def open(cls, runs: Path) -> Iterator["Suppressions"]:
@@ -79,7 +90,7 @@ class Suppressions:
             StoreError: they cannot be opened.
         """
         with Database.open(runs / "suppressions.db", _LAYOUT) as database:
-            yield cls(database)
+            yield cls(database, runs / "suppressions.key")
 
     def add(self, entries: Iterable[Entry]) -> int:
         """Enter addresses, durably once this returns. Returns how many were new.
@@ -105,13 +116,112 @@ class Suppressions:
         delete = (
             "DELETE FROM suppression WHERE address = ?1 AND (?2 IS NULL OR scope = ?2)"
         )
-        return self._database.write(delete, [(*_normal([address]), scope)])
+        (known,) = _normal([address])
+        names = [known]
+        if self._key.exists():
+            names.append(self._hash(known))
+        return self._database.write(delete, [(name, scope) for name in names])
+
+    def erase(self, address: str) -> None:
+        """Forget an address, and keep of it what is needed never to mail it again.
+
+        Raises:
+            StoreError: it cannot be done.
+        """
+        (known,) = _normal([address])
+        added_at = datetime.now(UTC).isoformat(timespec="seconds")
+        row = (self._hash(known), EVERYWHERE, "erased", "by request", added_at)
+        self._database.write(
+            "INSERT OR IGNORE INTO suppression VALUES (?, ?, ?, ?, ?)", [row]
+        )
+        self._database.write("DELETE FROM suppression WHERE address = ?", [(known,)])
+
+    def of(self, address: str) -> pl.DataFrame:
+        """Return the entries of one address, in the columns of `SCHEMA`."""
+        (known,) = _normal([address])
+        names = [known, *([self._hash(known)] if self._key.exists() else [])]
+        return self.all().filter(pl.col("address").is_in(names))
 
     def all(self, scopes: Collection[str] | None = None) -> pl.DataFrame:
         """Return the entries, of some scopes or of all, in the columns of `SCHEMA`."""
         rows = self._database.read("SELECT * FROM suppression ORDER BY address, scope")
         frame = pl.DataFrame(list(rows), schema=SCHEMA, orient="row")
         return frame if scopes is None else frame.filter(pl.col("scope").is_in(scopes))
+
+    def filter(self, campaign: str) -> "Filter":
+        """Return what finds those who must not be mailed in a campaign."""
+        entries = self.all({EVERYWHERE, f"campaign:{campaign}"})
+        entries = entries.unique("address", keep="first", maintain_order=True)
+        is_hash = pl.col("address").str.starts_with(_HASHED)
+        hashed = entries.filter(is_hash)
+        key = self._secret() if hashed.height else b""
+        return Filter(entries.filter(~is_hash), hashed, key)
+
+    def _hash(self, known: str) -> str:
+        return hashed(self._secret(), known)
+
+    def _secret(self) -> bytes:
+        """Read the key of the hashes; make it where there is none."""
+        with trouble(self._key, _LAYOUT):
+            if not self._key.exists():
+                flags = os.O_CREAT | os.O_EXCL | os.O_WRONLY
+                with os.fdopen(os.open(self._key, flags, 0o600), "wb") as file:
+                    file.write(secrets.token_bytes(32))
+                    file.flush()
+                    os.fsync(file.fileno())
+            return self._key.read_bytes()
+
+
+@dataclass(frozen=True, slots=True)
+class Filter:
+    """Finds those who must not be mailed.
+
+    Attributes:
+        plain: entries by address, unique.
+        hashes: entries by hash, unique.
+        key: of the hashes.
+    """
+
+    plain: pl.DataFrame
+    hashes: pl.DataFrame
+    key: bytes
+
+    def __len__(self) -> int:
+        return self.plain.height + self.hashes.height
+
+    def find(self, addresses: pl.Series) -> pl.DataFrame:
+        """Find the entry of each address.
+
+        Args:
+            addresses: str, normalised; null allowed.
+
+        Returns:
+            suppressed str|null, the reason; source str|null; as many rows as there are
+            addresses, in their order.
+        """
+        known = pl.DataFrame({"address": addresses})
+        found = self._joined(known, self.plain)
+        if self.hashes.height:
+            marks = [a and hashed(self.key, a) for a in addresses.to_list()]
+            erased = self._joined(
+                pl.DataFrame({"address": marks}, schema={"address": pl.String}),
+                self.hashes,
+            )
+            found = found.select(
+                pl.coalesce(pl.col(name), erased[name]) for name in found.columns
+            )
+        return found
+
+    @staticmethod
+    def _joined(addresses: pl.DataFrame, entries: pl.DataFrame) -> pl.DataFrame:
+        return addresses.join(
+            entries, on="address", how="left", maintain_order="left"
+        ).select(suppressed="reason", source="source")
+
+
+def hashed(key: bytes, address: str) -> str:
+    """Return what is kept of a normalised address whose owner was erased."""
+    return _HASHED + hmac.new(key, address.encode(), "sha256").hexdigest()
 
 
 def _normal(addresses: list[str]) -> list[str]:

@@ -33,6 +33,7 @@ COMMANDS = {
     "cloudmailin": "Look after a CloudMailin account: inbound mail, domains.",
     "track": "Ask the provider what became of a run's messages.",
     "events": "Take in what providers report later, and show it.",
+    "suppress": "Say who must not be mailed.",
     "sandbox": "Run a provider on this machine to rehearse against.",
     "schema": "Print the JSON Schema of the campaign file.",
 }

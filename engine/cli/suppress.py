@@ -1,0 +1,181 @@
+"""`mailvolley suppress`: who must not be mailed."""
+
+import json
+from collections.abc import Iterable
+from pathlib import Path
+
+import click
+import polars as pl
+
+from engine import recipients, rundir
+from engine.cli import exits, options, output
+from engine.cli.exits import ExitCode
+from engine.errors import RecipientsError
+from engine.suppression import EVERYWHERE, SCHEMA, Entry, Suppressions
+
+#: Rows of a file entered in one transaction.
+AT_ONCE = 50_000
+#: Entries that `list` shows on a terminal.
+SHOWN = 50
+#: Columns that lists of providers keep the address in.
+USUAL = ("email", "address", "recipient", "email_address", "e-mail")
+
+_scope = click.option(
+    "--campaign",
+    metavar="NAME",
+    help="For one campaign alone; else for all of them.",
+)
+
+
+@click.group("suppress")
+def command() -> None:
+    """Enter, remove and list those who must not be mailed.
+
+    They are kept in suppressions.db beside the runs, and left out of every plan. Hard
+    bounces, complaints and unsubscribes enter by themselves: see `mailvolley events`.
+    """
+
+
+@command.command("add")
+@click.argument("addresses", nargs=-1, required=True, metavar="ADDRESS...")
+@click.option("--reason", default="manual", show_default=True, metavar="WORD")
+@_scope
+@options.runs_dir
+@options.as_json
+def add(
+    *,
+    addresses: tuple[str, ...],
+    reason: str,
+    campaign: str | None,
+    runs_dir: Path,
+    as_json: bool,
+) -> ExitCode:
+    """Enter addresses. What is entered already stays as it is."""
+    with exits.told(as_json=as_json):
+        for address in addresses:
+            if "@" not in address:
+                raise RecipientsError(f"{address}: is no address")
+        with Suppressions.open(runs_dir) as entries:
+            new = entries.add(
+                Entry(address, reason, "by hand", _scope_of(campaign))
+                for address in addresses
+            )
+        _tell("entered", new, as_json=as_json)
+    return ExitCode.DONE
+
+
+@command.command("remove")
+@click.argument("address", metavar="ADDRESS")
+@_scope
+@options.runs_dir
+@options.as_json
+def remove(
+    *, address: str, campaign: str | None, runs_dir: Path, as_json: bool
+) -> ExitCode:
+    """Take an address out: it may be mailed again."""
+    with exits.told(as_json=as_json):
+        scope = None if campaign is None else _scope_of(campaign)
+        with Suppressions.open(runs_dir) as entries:
+            gone = entries.remove(address, scope)
+        if not gone:
+            raise RecipientsError(f"{address}: is not on the list")
+        _tell("removed", gone, as_json=as_json)
+    return ExitCode.DONE
+
+
+@command.command("list")
+@click.argument("address", required=False, metavar="[ADDRESS]")
+@options.runs_dir
+@options.as_json
+def list_(*, address: str | None, runs_dir: Path, as_json: bool) -> ExitCode:
+    """List the entries, or those of one address."""
+    with exits.told(as_json=as_json):
+        with Suppressions.open(runs_dir) as entries:
+            found = entries.of(address) if address else entries.all()
+        if as_json:
+            click.echo(json.dumps({"entries": found.to_dicts()}))
+            return ExitCode.DONE
+        for name, scope, reason, source, added_at in found.head(SHOWN).iter_rows():
+            click.echo(f"{name}  {scope}  {reason}  {added_at[:10]}  {source}")
+        if found.height > SHOWN:
+            left = f"and {found.height - SHOWN:,} more: mailvolley suppress export FILE"
+            output.line("", left)
+        output.line("entries", f"{found.height:,}")
+    return ExitCode.DONE
+
+
+@command.command("import")
+@click.argument("file", metavar="FILE")
+@click.option("--column", metavar="NAME", help="The column of the addresses.")
+@click.option("--reason", default="imported", show_default=True, metavar="WORD")
+@_scope
+@options.runs_dir
+@options.as_json
+def import_(
+    *,
+    file: str,
+    column: str | None,
+    reason: str,
+    campaign: str | None,
+    runs_dir: Path,
+    as_json: bool,
+) -> ExitCode:
+    """Enter the addresses of a file: CSV, TSV, NDJSON, Parquet or Arrow.
+
+    As a provider exports its list, or as `mailvolley suppress export` wrote it. A
+    column `reason` in the file goes before --reason.
+    """
+    with exits.told(as_json=as_json), recipients.translating(file):
+        frame = recipients.load(file)
+        names = frame.collect_schema().names()
+        column = column or next((name for name in USUAL if name in names), None)
+        if column is None or column not in names:
+            raise RecipientsError(
+                f"{file}: which column holds the addresses? There are "
+                f"{', '.join(names)}",
+                hint="name it: --column NAME",
+            )
+        said = pl.col("reason") if "reason" in names else pl.lit(None, pl.String)
+        wanted = frame.select(
+            address=pl.col(column).cast(pl.String).fill_null(""),
+            reason=said.cast(pl.String).fill_null(reason),
+        )
+        source, scope, new, rows = Path(file).name, _scope_of(campaign), 0, 0
+        with Suppressions.open(runs_dir) as entries:
+            for piece in wanted.collect_batches(chunk_size=AT_ONCE):
+                new += entries.add(_entries(piece, source, scope))
+                rows += piece.height
+        output.line("rows", f"{rows:,}")
+        _tell("entered", new, as_json=as_json)
+    return ExitCode.DONE
+
+
+def _entries(piece: pl.DataFrame, source: str, scope: str) -> Iterable[Entry]:
+    return (
+        Entry(address, reason, source, scope) for address, reason in piece.iter_rows()
+    )
+
+
+@command.command("export")
+@click.argument("file", type=options.FILE, metavar="FILE.csv")
+@options.runs_dir
+def export(*, file: Path, runs_dir: Path) -> ExitCode:
+    """Write the entries to a CSV file."""
+    with exits.told(as_json=False):
+        rundir.check_target(file)
+        with Suppressions.open(runs_dir) as entries:
+            found = entries.all()
+        rundir.publish(file, found.select(SCHEMA.names()).write_csv().encode())
+        output.line("entries", f"{found.height:,}")
+        output.line("file", output.shown(file))
+    return ExitCode.DONE
+
+
+def _scope_of(campaign: str | None) -> str:
+    return EVERYWHERE if campaign is None else f"campaign:{campaign}"
+
+
+def _tell(what: str, number: int, *, as_json: bool) -> None:
+    output.line(what, output.count(number, "address", "es"))
+    if as_json:
+        click.echo(json.dumps({what: number}))
