@@ -8,6 +8,8 @@
     columns     the common answer to a batch, read at once
     tolerant    an answer to a batch whose form is not documented, read without guessing
     cloudmails  CloudMails, `POST /send` and `POST /send/batch`
+    cloudmailin CloudMailin, `POST /{username}/messages`, as JSON or whole
+    mailerlogic MailerLogic, `POST /api/v1/send` and `POST /api/v1/batch`
 
 A provider is pure: a request is a function of the batch, outcomes are a function of the
 batch and the answer. None reads a clock, a socket, a file or the environment.
@@ -27,6 +29,8 @@ if TYPE_CHECKING:
 #: Name in a campaign file -> module here, class in it. A module is imported when asked.
 _HOMES = {
     "cloudmails": ("cloudmails", "CloudMails"),
+    "cloudmailin": ("cloudmailin", "CloudMailin"),
+    "mailerlogic": ("mailerlogic", "MailerLogic"),
 }
 
 #: The names that `[provider] name` may have.

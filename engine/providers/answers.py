@@ -143,6 +143,23 @@ def parse(response: Response, *, provider: str) -> object:
         ) from error
 
 
+#: Of a refusal for the sender or its domain, which is not verified.
+_VERIFIED = re.compile(r"(?i)verif")
+_SENDER = re.compile(r"(?i)\b(from|sender|sending|domain)\b")
+#: Or for one recipient, whose address may be called so, too.
+_RECIPIENT = re.compile(r"(?i)\brecipients?\b|['\"]to['\"]|\bto (address|field|header)")
+
+
+def is_about_the_sender(said: str) -> bool:
+    """Whether a refusal says that the sender is not verified.
+
+    Every other message of the run would be refused for the same.
+    """
+    text = said.replace("_", " ")
+    found = _VERIFIED.search(text) and _SENDER.search(text)
+    return bool(found) and not _RECIPIENT.search(text)
+
+
 # ---- one entry --------------------------------------------------------------------
 
 #: Words for yes and no, of CloudMails' status endpoint and of other APIs for the same.

@@ -30,7 +30,7 @@ from engine.errors import (
 )
 from engine.message import Batch, Envelope, Feature, Messages, Request, Response
 from engine.outcome import Outcomes
-from engine.providers.answers import spoken, without_keys, words
+from engine.providers.answers import is_about_the_sender, spoken, without_keys, words
 
 #: The reason of a request that was refused for its size: smaller ones may pass.
 TOO_LARGE = "too_large"
@@ -184,18 +184,6 @@ def check_batch_size(size: int, can: Capabilities) -> None:
         raise ValueError(f"batch_size is {size}: must be 1 to {can.max_batch}")
 
 
-def check_batch(batch: Batch, most: int) -> None:
-    """Refuse a batch that no request has room for.
-
-    Raises:
-        ValueError: it has no message, or more than `most`.
-    """
-    if not 1 <= len(batch) <= most:
-        raise ValueError(
-            f"batch {batch.id} has {len(batch)} messages: must be 1 to {most}"
-        )
-
-
 #: The longest wait that is passed on, seconds: a broken server may ask for 10^6.
 LONGEST_WAIT = 86_400.0
 
@@ -238,6 +226,9 @@ _BY_FAMILY: Mapping[int, tuple[type[ProviderError], str]] = {
 #: exceeded` (documents read in November 2026).
 _QUOTA = re.compile(r"quota|credits?\b|\b(daily|monthly)\b", re.IGNORECASE)
 
+#: The statuses that may be about the sender, whom all messages have in common.
+_PERHAPS_THE_SENDER = (400, 403, 422)
+
 _HINTS = {
     "quota": "wait for the account's next day or month, or raise its plan",
     "credentials": "check the token that [provider] token names",
@@ -268,6 +259,8 @@ def refuse(
     kind, reason = _BY_STATUS.get(status) or _BY_FAMILY.get(status // 100, unknown)
     code, said = spoken(response.body)
     told = f"{provider} answered {status}" + (f": {said}" if said else "")
+    if status in _PERHAPS_THE_SENDER and is_about_the_sender(f"{code} {said}"):
+        return _account_rejected(response, told, "sender_not_verified")
     if kind is AccountRejected:
         reason = forbidden if status == HTTPStatus.FORBIDDEN else reason
         return _account_rejected(response, told, reason)

@@ -31,11 +31,10 @@ from engine.providers.base import (
     Capabilities,
     Credentials,
     Finding,
-    check_batch,
     check_batch_size,
     refuse,
 )
-from engine.providers.form import Form, facts, fragment, post
+from engine.providers.form import Form, check_batch, facts, fragment, post
 from engine.providers.review import review
 
 

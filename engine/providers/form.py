@@ -5,8 +5,8 @@
     form.column("to", messages.addresses)
     form.rows()                 one JSON object per message
 
-Beside the form, what the APIs that take JSON have in common: the request (`post`) and
-the facts that come back in events (`facts`).
+Beside the form, what the APIs that take JSON have in common: the request
+(`check_batch`, `post`) and the facts that come back in events (`facts`).
 
 Half the time of a dict per message (1.6 against 3.7 us for 2.2 kB, 2026-11-20), and the
 bytes are the same for the same input, whatever else is encoded beside it.
@@ -17,7 +17,7 @@ from itertools import repeat
 
 import orjson
 
-from engine.message import Envelope, Extras, Messages, Request
+from engine.message import Batch, Envelope, Extras, Messages, Request
 
 _HEADERS = {"Content-Type": "application/json", "Accept": "application/json"}
 
@@ -87,6 +87,18 @@ def fragment(fields: dict[str, object]) -> bytes:
     present = {name: value for name, value in fields.items() if value is not None}
     encoded = orjson.dumps(present)[1:-1]
     return b"," + encoded if encoded else b""
+
+
+def check_batch(batch: Batch, most: int) -> None:
+    """Refuse a batch that no request has room for.
+
+    Raises:
+        ValueError: it has no message, or more than `most`.
+    """
+    if not 1 <= len(batch) <= most:
+        raise ValueError(
+            f"batch {batch.id} has {len(batch)} messages: must be 1 to {most}"
+        )
 
 
 def post(path: str, body: bytes) -> Request:

@@ -81,8 +81,6 @@ def read(
     reading = _Reading(batch, response, answer, provider, echo, ids)
     items, errors = _lists(answer, len(batch))
     took = _counted(answer, *_TOOK)
-    if not items and took is not None:
-        items = None  # an empty list beside numbers lists nothing
     shaky = _complains(answer) or _is_unclear(answer)
     if items and not errors and not shaky and took in (None, len(batch)):
         common = all_accepted(batch, items, ids)

@@ -29,6 +29,32 @@ def answer(status: int, body: bytes = b"", **headers: str) -> Response:
     return Response(status, named, body, NOW)
 
 
+@pytest.mark.parametrize("status", [400, 403, 422])
+@pytest.mark.parametrize(
+    ("words", "is_stop"),
+    [
+        ("Sender address not verified", True),
+        ("The domain harbour.example has not been verified", True),
+        ("unverified_sender", True),
+        ("Recipient domain could not be verified", False),
+        ('Unable to verify "to" domain', False),
+        ("Email could not be verified", False),
+        ("from is missing", False),
+    ],
+)
+def test_a_sender_that_is_not_verified_stops_the_run(
+    status: int,
+    words: str,
+    is_stop: bool,  # noqa: FBT001 - a parameter of the test
+) -> None:
+    """Every other message would be refused for it; for a recipient's fault, none."""
+    refusal = refuse(
+        answer(status, json.dumps({"error": words}).encode()), provider="acme"
+    )
+    assert is_stop == (refusal.reason == "sender_not_verified")
+    assert (is_stop or status == 403) == isinstance(refusal, AccountRejected)
+
+
 @pytest.mark.parametrize(
     ("status", "kind", "reason"),
     [

@@ -40,11 +40,16 @@ ENVELOPE = Envelope(
 NAMES = sorted(providers.NAMES)
 
 #: Values of the keys of `[provider]` that some providers need.
-SETTINGS = {
+SETTINGS: dict[str, str | bool] = {
     "username": "user",
     "account_id": "a1",
+    "email": "ops@harbour.example",
     "domain": "harbour.example",
     "stream_type": "broadcast",
+    "format": "json",
+    "priority": "standard",
+    "test_mode": False,
+    "markdown": False,
 }
 
 
