@@ -6,8 +6,9 @@ The house, from the doors down; a file imports only from floors below its own:
 
     doors      cli/  api
     machine    job │ run report history reconcile verify/ intake │ planning/ deliver
-               receiver/ track/ stop
-    edges      recipients/  journal/  wire  pace/  results  events/  suppression  secret
+               receiver/ track/ │ stop cloudmailin/
+    edges      recipients/  journal/  wire  pace/  results  events/  secret
+               suppression  unsubscribe
                asked
     files      manifest  snapshot  │  rundir  parquet  database
     decisions  tracking/ │

@@ -562,7 +562,8 @@ async def test_a_list_tells_everything_once(
     """Newest first, by id, until a page has no news; the first page is not numbered."""
     api = await answering(*pages)
     async with client_of(api) as client:
-        told = [status.id async for status in client.incoming_statuses(ADDRESS_ID)]
+        with trio.fail_after(5):
+            told = [status.id async for status in client.incoming_statuses(ADDRESS_ID)]
     assert [f"s{number}" for number in found] == told
     numbers = [asked.query.get("page") for asked in api.asked]
     assert [None, "2", "3", "4"][: len(numbers)] == numbers
@@ -611,7 +612,9 @@ async def test_an_error_says_what_was_asked_and_what_to_do(
     """The question, the status, CloudMailin's words without the token, a hint."""
     said = {"status": status, "error": f"No way, Bearer {TOKEN}"}
     api = await answering((status, said, ("location", "http://127.0.0.1:9/")))
-    error = await failure(api, lambda client: client.delete_sending_domain("d1"))
+    error = await failure(
+        api, lambda client: client.delete_sending_domain("d1"), patience=0.0
+    )
     asked = "delete sending domain d1"
     assert f"cannot {asked}: CloudMailin answered {status}: No way" in str(error)
     told = (error.asked, error.kind, error.reason, error.http_status)

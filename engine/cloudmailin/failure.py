@@ -22,7 +22,7 @@ from engine.errors import (
 )
 from engine.message import Response
 from engine.providers.answers import spoken, words
-from engine.providers.base import refuse, retry_after
+from engine.providers.base import refuse
 
 Kind = Literal["refused", "account", "unavailable", "in_doubt"]
 
@@ -82,8 +82,6 @@ def of_answer(response: Response, asked: str, *, changes: bool) -> CloudMailinEr
     if response.status == HTTPStatus.NOT_FOUND:
         error.kind, error.reason = "refused", "not_found"
         error.hint = _HINTS["not_found"]
-    if error.kind == "unavailable":
-        error.retry_after = retry_after(response)
     return error
 
 
@@ -118,8 +116,8 @@ def unreadable(response: Response, asked: str, *, changes: bool) -> CloudMailinE
     said = spoken(response.body)[1]
     kind: Kind = "in_doubt" if changes else "unavailable"
     return CloudMailinError(
-        f"cannot {asked}: {NAME} answered {response.status} with what it never should"
-        + (f": {said}" if said else ": nothing"),
+        f"cannot {asked}: {NAME} answered {response.status}, "
+        + (f"which is not as documented: {said}" if said else "and nothing more"),
         asked=asked,
         kind=kind,
         reason="unreadable_answer",
