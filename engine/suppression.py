@@ -1,14 +1,15 @@
 """Who must not be mailed: one database beside the runs.
 
     <runs>/suppressions.db
-    <runs>/suppressions.key      made with the first person who is erased
+    <runs>/suppressions.key      of the marks; made when the first is needed
 
 An entry names an address, in the form that duplicates are found by, and a scope: `all`,
-or one campaign. What was entered first stays: that somebody complained after they had
-unsubscribed changes nothing for them.
+one list, or one campaign. What was entered first stays: that somebody complained after
+they had unsubscribed changes nothing for them.
 
-Of who was erased only a keyed hash is kept: it finds the address on a later list, and
-nobody can tell the address from it without the key.
+Of who was erased, or used a link to unsubscribe, only the *mark* is kept, a keyed hash:
+it finds the address on a later list, and nobody can tell the address from it without
+the key.
 """
 
 import hmac
@@ -64,7 +65,7 @@ class Entry:
         address: bare.
         reason: a short code: `unsubscribed`, `complained`, `bounced`, `manual`.
         source: where it comes from, in words.
-        scope: `all`, or `campaign:NAME`.
+        scope: `all`, `list:NAME` or `campaign:NAME`.
     """
 
     address: str
@@ -78,7 +79,6 @@ class Suppressions:
     """The suppressions of a runs folder. Made by `Suppressions.open`."""
 
     _database: Database
-
     _key: Path
 
     @classmethod
@@ -122,6 +122,17 @@ class Suppressions:
             names.append(self._hash(known))
         return self._database.write(delete, [(name, scope) for name in names])
 
+    def enter(self, mark: bytes, *, reason: str, source: str, scope: str) -> int:
+        """Enter somebody by their mark. Returns how many were new.
+
+        Raises:
+            StoreError: it cannot be entered.
+        """
+        added_at = datetime.now(UTC).isoformat(timespec="seconds")
+        row = (_HASHED + mark.hex(), scope, reason, source, added_at)
+        insert = "INSERT OR IGNORE INTO suppression VALUES (?, ?, ?, ?, ?)"
+        return self._database.write(insert, [row])
+
     def erase(self, address: str) -> None:
         """Forget an address, and keep of it what is needed never to mail it again.
 
@@ -129,10 +140,11 @@ class Suppressions:
             StoreError: it cannot be done.
         """
         (known,) = _normal([address])
-        added_at = datetime.now(UTC).isoformat(timespec="seconds")
-        row = (self._hash(known), EVERYWHERE, "erased", "by request", added_at)
-        self._database.write(
-            "INSERT OR IGNORE INTO suppression VALUES (?, ?, ?, ?, ?)", [row]
+        self.enter(
+            marked(self.key(), known),
+            reason="erased",
+            source="by request",
+            scope=EVERYWHERE,
         )
         self._database.write("DELETE FROM suppression WHERE address = ?", [(known,)])
 
@@ -148,20 +160,24 @@ class Suppressions:
         frame = pl.DataFrame(list(rows), schema=SCHEMA, orient="row")
         return frame if scopes is None else frame.filter(pl.col("scope").is_in(scopes))
 
-    def filter(self, campaign: str) -> "Filter":
-        """Return what finds those who must not be mailed in a campaign."""
-        entries = self.all({EVERYWHERE, f"campaign:{campaign}"})
+    def filter(self, scopes: Collection[str]) -> "Filter":
+        """Return what finds those entered for everything, or for one of the scopes."""
+        entries = self.all({EVERYWHERE, *scopes})
         entries = entries.unique("address", keep="first", maintain_order=True)
         is_hash = pl.col("address").str.starts_with(_HASHED)
         hashed = entries.filter(is_hash)
-        key = self._secret() if hashed.height else b""
+        key = self.key() if hashed.height else b""
         return Filter(entries.filter(~is_hash), hashed, key)
 
     def _hash(self, known: str) -> str:
-        return hashed(self._secret(), known)
+        return _HASHED + marked(self.key(), known).hex()
 
-    def _secret(self) -> bytes:
-        """Read the key of the hashes; make it where there is none."""
+    def key(self) -> bytes:
+        """Read the key of the marks; make it where there is none.
+
+        Raises:
+            StoreError: it cannot be read or made.
+        """
         with trouble(self._key, _LAYOUT):
             if not self._key.exists():
                 flags = os.O_CREAT | os.O_EXCL | os.O_WRONLY
@@ -202,7 +218,10 @@ class Filter:
         known = pl.DataFrame({"address": addresses})
         found = self._joined(known, self.plain)
         if self.hashes.height:
-            marks = [a and hashed(self.key, a) for a in addresses.to_list()]
+            marks = [
+                None if known is None else _HASHED + marked(self.key, known).hex()
+                for known in addresses.to_list()
+            ]
             erased = self._joined(
                 pl.DataFrame({"address": marks}, schema={"address": pl.String}),
                 self.hashes,
@@ -219,9 +238,9 @@ class Filter:
         ).select(suppressed="reason", source="source")
 
 
-def hashed(key: bytes, address: str) -> str:
-    """Return what is kept of a normalised address whose owner was erased."""
-    return _HASHED + hmac.new(key, address.encode(), "sha256").hexdigest()
+def marked(key: bytes, address: str) -> bytes:
+    """Return the mark of a normalised address, 32 bytes."""
+    return hmac.digest(key, address.encode(), "sha256")
 
 
 def _normal(addresses: list[str]) -> list[str]:

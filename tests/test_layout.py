@@ -21,7 +21,7 @@ FLOORS = (
     {"parquet", "rundir", "database"},
     {"manifest", "snapshot"},
     {"recipients", "secret", "journal", "wire", "pace", "results", "events"}
-    | {"suppression", "asked"},
+    | {"suppression", "unsubscribe", "asked"},
     {"stop", "cloudmailin"},
     {"planning", "deliver", "reconcile", "verify", "intake"},
     {"history", "run", "report", "receiver", "track"},

@@ -1,9 +1,11 @@
 """What providers post to: a server that keeps events before it says that it has them.
 
     POST /<key>/<provider>     200 kept · 401 not to be believed · 503 post it again
+    GET, POST /u/<token>       a page to unsubscribe by; RFC 8058's one click
 
     line    what waits to be kept: many posts, one flush of the disk
-    site    the pages, and who is let in
+    pages   what people see who unsubscribe
+    site    the routes, and who is let in
     serve   the server around them
 
 Rules: nothing is answered with 2xx that is not on the disk. Who posts must know the key

@@ -10,6 +10,7 @@ import trio
 from hypercorn.config import Config
 from hypercorn.trio import serve as hypercorn_serve
 
+from engine import unsubscribe
 from engine.receiver.line import Line
 from engine.receiver.site import Counts, Gate, Site
 
@@ -58,7 +59,8 @@ async def serve(
     config.include_server_header = False
     if tls is not None:
         config.certfile, config.keyfile = str(tls.certificate), str(tls.key)
-    app = cast("Any", Site(gate, line, counts).app())
+    keys = unsubscribe.keys(runs / "unsubscribe.keys")
+    app = cast("Any", Site(gate, line, runs, keys, counts).app())
     async with trio.open_nursery() as nursery:
         await nursery.start(line.run)
         (bound,) = await nursery.start(

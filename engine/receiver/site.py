@@ -12,23 +12,44 @@ from collections.abc import Mapping
 from contextlib import aclosing
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Final
+from urllib.parse import parse_qs
 
+import trio
 from starlette.applications import Starlette
 from starlette.requests import ClientDisconnect, Request
-from starlette.responses import JSONResponse, PlainTextResponse, Response
+from starlette.responses import (
+    HTMLResponse,
+    JSONResponse,
+    PlainTextResponse,
+    Response,
+)
 from starlette.routing import Route
 
 from engine import webhooks
 from engine.errors import EventsError, StoreError
 from engine.intake import Taken
+from engine.receiver import pages
 from engine.receiver.line import Line
+from engine.suppression import EVERYWHERE, Suppressions
+from engine.unsubscribe import Keys
 from engine.webhooks.signature import Signature
 
 #: Bytes of one post; a thousand events are one megabyte.
 LARGEST: Final = 8 << 20
 #: Seconds after which a provider is asked to post again.
 _AGAIN: Final = "30"
+#: Bytes of a form that are looked at; that of RFC 8058 has 26.
+_FORM: Final = 4096
+#: The link must not leak to anybody by the page it leads to.
+_PRIVATE: Final = {
+    "Cache-Control": "no-store",
+    "Referrer-Policy": "no-referrer",
+    "Content-Security-Policy": "default-src 'none'; style-src 'unsafe-inline'; "
+    "form-action 'self'; frame-ancestors 'none'; base-uri 'none'",
+    "X-Content-Type-Options": "nosniff",
+}
 
 
 @dataclass(slots=True)
@@ -84,17 +105,30 @@ class Gate:
 
 
 class Site:
-    """The pages of the receiver."""
+    """The pages of the receiver.
 
-    def __init__(self, gate: Gate, line: Line, counts: Counts) -> None:
+    Args:
+        gate: who is let in to post.
+        line: keeps what is posted.
+        runs: the runs folder, where those who unsubscribe are entered.
+        keys: of the links to unsubscribe.
+        counts: told of everything that comes.
+    """
+
+    def __init__(
+        self, gate: Gate, line: Line, runs: Path, keys: Keys, counts: Counts
+    ) -> None:
         self._gate = gate
         self._line = line
+        self._runs = runs
+        self._keys = keys
         self._counts = counts
 
     def app(self) -> Starlette:
         """Return the pages as an ASGI application."""
         return Starlette(
             routes=[
+                Route("/u/{token}", self._unsubscribe, methods=["GET", "POST"]),
                 Route("/{key}", self._show, methods=["GET"]),
                 Route("/{key}/{provider}", self._receive, methods=["GET", "POST"]),
             ]
@@ -116,6 +150,28 @@ class Site:
         answer = await self._taken(request, provider)
         self._counts.posts[f"{provider} {answer.status_code}"] += 1
         return answer
+
+    async def _unsubscribe(self, request: Request) -> Response:
+        """Ask, or act; what is only looked at changes nothing."""
+        subject = self._keys.read(request.path_params["token"])
+        if subject is None:
+            return _page(pages.unknown(), 404)
+        if request.method != "POST":
+            return _page(pages.ask(subject.list))
+        body = await _body(request) or b""
+        everything = parse_qs(body[:_FORM].decode("latin-1")).get("scope") == ["all"]
+        scope = EVERYWHERE if everything else f"list:{subject.list}"
+        try:
+            await trio.to_thread.run_sync(self._enter, subject.mark, scope)
+        except StoreError:
+            return _page(pages.later(), 503, {"Retry-After": _AGAIN})
+        return _page(pages.done(None if everything else subject.list))
+
+    def _enter(self, mark: bytes, scope: str) -> None:
+        with Suppressions.open(self._runs) as suppressions:
+            self._counts.suppressed += suppressions.enter(
+                mark, reason="unsubscribed", source="link", scope=scope
+            )
 
     async def _taken(self, request: Request, provider: str) -> Response:
         try:
@@ -139,6 +195,12 @@ class Site:
             again = {"Retry-After": _AGAIN}
             return PlainTextResponse("not kept, post again\n", 503, headers=again)
         return PlainTextResponse("kept\n")
+
+
+def _page(
+    html: str, status: int = 200, headers: Mapping[str, str] | None = None
+) -> Response:
+    return HTMLResponse(html, status, headers={**_PRIVATE, **(headers or {})})
 
 
 def _nothing_here() -> Response:

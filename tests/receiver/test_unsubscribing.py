@@ -1,0 +1,104 @@
+"""The page behind a link to unsubscribe, over real sockets (RFC 8058)."""
+
+import sqlite3
+from collections.abc import AsyncIterator
+from functools import partial
+from pathlib import Path
+
+import httpx
+import pytest
+import trio
+
+from engine import unsubscribe
+from engine.receiver import Counts, Gate, serve
+from engine.suppression import Suppressions, marked
+from engine.unsubscribe import Subject
+
+
+class Visitor:
+    """Somebody with a link."""
+
+    def __init__(self, base: str, runs: Path) -> None:
+        self.runs = runs
+        with Suppressions.open(runs) as suppressions:
+            mark = marked(suppressions.key(), "ann@example.com")
+        keys = unsubscribe.keys(runs / "unsubscribe.keys")
+        self.link = f"/u/{keys.token(Subject(mark, 'letters & more'))}"
+        self.client = httpx.AsyncClient(base_url=base)
+
+    def entered(self) -> list[tuple[str, str]]:
+        """Return scope and reason of what is known of the address."""
+        with Suppressions.open(self.runs) as suppressions:
+            known = suppressions.of("ANN@example.com")
+        return known.select("scope", "reason").rows()
+
+
+@pytest.fixture
+async def visitor(tmp_path: Path) -> AsyncIterator[Visitor]:
+    """Run a receiver, and give a link to it."""
+    async with trio.open_nursery() as nursery:
+        base = await nursery.start(
+            partial(serve, tmp_path, Gate("k" * 20), counts=Counts())
+        )
+        visitor = Visitor(base, tmp_path)
+        yield visitor
+        await visitor.client.aclose()
+        nursery.cancel_scope.cancel()
+
+
+async def test_one_click_unsubscribes_from_the_list(visitor: Visitor) -> None:
+    """As a mail program posts it: no cookies, no redirect, no question."""
+    answer = await visitor.client.post(
+        visitor.link,
+        content="List-Unsubscribe=One-Click",
+        headers={"Content-Type": "application/x-www-form-urlencoded"},
+    )
+    assert answer.status_code == 200
+    assert "set-cookie" not in answer.headers
+    assert visitor.entered() == [("list:letters & more", "unsubscribed")]
+    again = await visitor.client.post(
+        visitor.link, files={"List-Unsubscribe": "One-Click"}
+    )
+    assert again.status_code == 200
+    assert len(visitor.entered()) == 1
+
+
+async def test_a_look_changes_nothing(visitor: Visitor) -> None:
+    """Scanners follow every link: GET and HEAD only show the page."""
+    page = await visitor.client.get(visitor.link)
+    assert page.status_code == 200
+    assert "letters &amp; more" in page.text
+    assert "ann@example.com" not in page.text
+    assert page.headers["referrer-policy"] == "no-referrer"
+    await visitor.client.head(visitor.link)
+    assert visitor.entered() == []
+
+
+@pytest.mark.parametrize(
+    ("scope", "entered"), [("list", "list:letters & more"), ("all", "all")]
+)
+async def test_the_page_lets_choose_this_list_or_everything(
+    visitor: Visitor, scope: str, entered: str
+) -> None:
+    """What the buttons of the page post."""
+    answer = await visitor.client.post(visitor.link, data={"scope": scope})
+    assert "You are unsubscribed" in answer.text
+    assert visitor.entered() == [(entered, "unsubscribed")]
+
+
+@pytest.mark.parametrize("method", ["GET", "POST"])
+async def test_a_link_that_is_not_ours_is_told(visitor: Visitor, method: str) -> None:
+    """In words for people, and nobody is entered."""
+    answer = await visitor.client.request(method, visitor.link[:-3] + "AAA")
+    assert answer.status_code == 404
+    assert "does not work" in answer.text
+    assert visitor.entered() == []
+
+
+async def test_a_disk_that_fails_is_told(visitor: Visitor) -> None:
+    """Nobody is told that they are unsubscribed while they are not."""
+    with sqlite3.connect(visitor.runs / "suppressions.db") as db:
+        db.execute("ALTER TABLE suppression RENAME TO away")
+    answer = await visitor.client.post(visitor.link, data={"scope": "all"})
+    assert answer.status_code == 503
+    assert "try again" in answer.text
