@@ -1,27 +1,5 @@
-"""CloudMailin: `POST /{SMTP username}/messages`, one message in a request.
+"""What CloudMailin's API can do, the requests it takes and what its answers mean."""
 
-Two formats: `json`, of which CloudMailin makes the message, and `raw`, a message of
-RFC 5322 that we make (7 bits a character, CRLF).
-
-How a message is found again: the `id` of the answer is the `message_id` of its events.
-A raw message bears a Message-ID of ours, which comes back as `original_message_id`. The
-document does not say that `headers` may hold one, so a JSON message has none. For both,
-the run's id is one of the tags: the list of sent messages shows tags and recipients,
-and so finds a message whose answer was lost.
-
-Credentials are those of the SMTP account: its username stands in the path of the
-request. The token may also be the whole URL of CLOUDMAILIN_SMTP_URL, as CloudMailin's
-own clients take it.
-
-Source:
-    "Send Email Message API" and the schemas Message, RawMessage and MessageAttachment
-    of the Core API, of docs.cloudmailin.com; its pages "Sending with CloudMailin
-    Outbound" (limits), "Setting SMTP queue priority and tagging" and "Outbound email
-    event webhook"; OpenAPI 0.1.0 of 2021 in the history of its documents (statuses and
-    errors); the clients cloudmailin-js and cloudmailin-go. Read 2026-11-20.
-"""
-
-import re
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from datetime import date
@@ -43,7 +21,6 @@ from engine.message import (
 )
 from engine.mime import Skeleton
 from engine.mime.mailbox import ascii_domain
-from engine.mime.mailbox import parse as parse_mailbox
 from engine.outcome import Outcomes, Status
 from engine.providers import tolerant
 from engine.providers.answers import parse
@@ -55,7 +32,8 @@ from engine.providers.base import (
     check_batch_size,
     refuse,
 )
-from engine.providers.form import Form, check_batch, fragment, post
+from engine.providers.cloudmailin import field
+from engine.providers.form import Form, check_batch, post
 from engine.providers.review import choice, review
 
 _FORMATS = ("json", "raw")
@@ -247,7 +225,7 @@ class CloudMailin:
         form = Form()
         form.fixed("from", self._envelope.sender)
         people = zip(messages.names, messages.addresses, strict=True)
-        form.column("to", ([_mailbox(name, address)] for name, address in people))
+        form.column("to", ([field.mailbox(name, address)] for name, address in people))
         form.column("subject", messages.subjects)
         if messages.texts is not None:
             form.column("plain", messages.texts)
@@ -258,7 +236,7 @@ class CloudMailin:
         if self._priority is not None:
             form.fixed("priority", self._priority)
         self._common(form)
-        form.extras(self._envelope, messages, _fields)
+        form.extras(self._envelope, messages, field.of_json)
         return form.rows()
 
     def _encode_raw(self, messages: Messages) -> list[bytes]:
@@ -267,11 +245,11 @@ class CloudMailin:
         "For raw messages, this must match" the header.
         """
         form = Form()
-        form.fixed("from", _as_in_header(self._envelope.sender))
+        form.fixed("from", field.as_in_header(self._envelope.sender))
         people = zip(messages.names, messages.addresses, strict=True)
-        form.column("to", ([_mailbox(n, ascii_domain(a))] for n, a in people))
+        form.column("to", ([field.mailbox(n, ascii_domain(a))] for n, a in people))
         self._common(form)
-        form.extras(self._envelope, messages, _raw_fields)
+        form.extras(self._envelope, messages, field.of_raw)
         if messages.extras is not None:
             messages = replace(messages, extras=[*map(self._classed, messages.extras)])
         whole = self._skeleton.encode(messages)
@@ -347,57 +325,6 @@ def _refused_files(files: Iterable[Attachment]) -> list[Finding]:
         for file in files
         if file.name.rpartition(".")[2].strip().lower() in _REFUSED_FILES
     ]
-
-
-# ---- fields -----------------------------------------------------------------------
-
-#: RFC 5322 section 3.2.3: what a display name may hold only between quotation marks.
-_SPECIALS = re.compile(r'[()<>\[\]:;@\\,."]')
-_ESCAPED = re.compile(r'(["\\])')
-
-
-def _mailbox(name: str, address: str) -> str:
-    if not name:
-        return address
-    if _SPECIALS.search(name):
-        name = '"' + _ESCAPED.sub(r"\\\1", name) + '"'
-    return f"{name} <{address}>"
-
-
-def _as_in_header(text: str) -> str:
-    box = parse_mailbox(text)
-    return _mailbox(box.name, ascii_domain(box.address))
-
-
-def _fields(extras: Extras) -> bytes:
-    """Return the fields of what a message has beside its recipient and bodies."""
-    headers = dict(extras.headers)
-    if extras.reply_to is not None:
-        headers["Reply-To"] = extras.reply_to
-    return fragment(
-        {
-            "cc": extras.cc or None,
-            "headers": headers or None,
-            "attachments": [*map(_attachment, extras.files())] or None,
-        }
-    )
-
-
-def _raw_fields(extras: Extras) -> bytes:
-    """Return the fields that a raw message has beside itself: all else is in it."""
-    return fragment({"cc": [*map(_as_in_header, extras.cc)] or None})
-
-
-def _attachment(file: Attachment) -> dict[str, str]:
-    fields = {
-        "file_name": file.name,
-        "content": file.content,
-        "content_type": file.content_type,
-    }
-    # Its presence shows the file inside the message.
-    if file.content_id is not None:
-        fields["content_id"] = file.content_id
-    return fields
 
 
 # ---- answers ----------------------------------------------------------------------
