@@ -89,6 +89,8 @@ def _items(recipient: object) -> list[object]:
 
 
 def _event(provider_id: str, recipient: Mapping[str, object], item: object) -> Event:
-    known = {"message_id": provider_id, "recipient": recipient.get("email")}
-    told = {**known, **(item if isinstance(item, dict) else {})}
-    return canonical(event(item, of=known), told)
+    if not isinstance(item, dict):
+        raise EventsError("has an event that is no object")
+    # The answer is about this message and this recipient, whatever else stands there.
+    told = {**item, "message_id": provider_id, "recipient": recipient.get("email")}
+    return canonical(event(told), told)

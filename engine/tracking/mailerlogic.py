@@ -82,6 +82,8 @@ class MailerLogic:
 def _events(provider_id: str, item: object) -> list[Event]:
     if not isinstance(item, Mapping):
         raise EventsError("has an event that is no object")
+    if text(item.get("email_id")) not in {None, provider_id}:
+        raise EventsError("has an event of another one")
     facts = {name: item[name] for name in _FACTS if item.get(name) is not None}
-    told = {"email_id": provider_id} | facts
+    told = facts | {"email_id": provider_id}
     return [canonical(found, told) for found in parse(orjson.dumps(told))]
