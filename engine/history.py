@@ -8,7 +8,8 @@ A generation is one sending of the campaign to everyone. It may take several run
 first one to a few, the rest after it, another try for those who were refused.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -16,14 +17,20 @@ import polars as pl
 
 from engine import rundir
 from engine.campaign import is_loopback
+from engine.errors import JournalError, RunError
 from engine.journal import Journal
 from engine.manifest import Manifest
 from engine.outcome import Status
+from engine.record import BatchState
 from engine.rundir import RunDirectory
 
 #: What keeps a recipient from being written to again in the same generation.
 SENT = frozenset({Status.ACCEPTED, Status.IN_DOUBT})
 SENT_SCHEMA = pl.Schema({"message_id": pl.String(), "run": pl.String()})
+
+#: States of a batch that is never sent again.
+SETTLED = frozenset({BatchState.DONE, BatchState.HELD})
+RESTORE = "restore the run directory from a backup"
 
 Run = tuple[RunDirectory, Manifest]
 
@@ -48,16 +55,41 @@ def runs(folder: Path, base_url: str) -> list[Run]:
     return [run for run in found if place(run[1].base_url) == wanted]
 
 
-def finished_at(directory: RunDirectory) -> str:
+@contextmanager
+def opened(directory: RunDirectory, manifest: Manifest) -> Iterator[Journal | None]:
+    """Open the journal of a run; None if nothing of it was sent.
+
+    Raises:
+        RunError: it is gone or cannot be trusted; also while a process owns the run.
+            Nothing may be concluded from it, least of all that nobody was mailed.
+    """
+    path = directory.journal
+    if not path.exists() and directory.has_begun():
+        raise RunError(f"{path}: is gone, and something was sent", hint=RESTORE)
+    if not path.exists():
+        yield None
+        return
+    try:
+        journal = Journal.open(path)
+    except JournalError as error:
+        raise RunError(str(error), hint=error.hint or RESTORE) from error
+    with journal:
+        if journal.fact("manifest") != manifest.sha256:
+            raise RunError(
+                f"{path}: belongs to another plan than the manifest beside it",
+                hint=RESTORE,
+            )
+        yield journal
+
+
+def finished_at(directory: RunDirectory, manifest: Manifest) -> str:
     """Return when a run was finished, ISO 8601; empty if it was not.
 
     Raises:
-        JournalError: the journal cannot be read; also while a process owns the run.
+        RunError: the journal is gone or cannot be trusted.
     """
-    if not directory.journal.exists():
-        return ""
-    with Journal.open(directory.journal) as journal:
-        return journal.fact("finished_at") or ""
+    with opened(directory, manifest) as journal:
+        return "" if journal is None else journal.fact("finished_at") or ""
 
 
 def sent(earlier: Sequence[Run]) -> pl.DataFrame:
@@ -70,23 +102,24 @@ def sent(earlier: Sequence[Run]) -> pl.DataFrame:
         Columns: message_id str, unique; run str, the run that wrote to them.
 
     Raises:
-        JournalError: a journal cannot be read.
+        RunError: a journal is gone or cannot be trusted, or a frozen list is damaged.
     """
-    frames = [_sent(directory) for directory, _ in earlier]
+    frames = [_sent(directory, manifest) for directory, manifest in earlier]
     known = pl.concat([pl.DataFrame(schema=SENT_SCHEMA), *frames])
     return known.unique("message_id", keep="first", maintain_order=True)
 
 
-def _sent(directory: RunDirectory) -> pl.DataFrame:
-    if not directory.journal.exists():
-        return pl.DataFrame(schema=SENT_SCHEMA)
+def _sent(directory: RunDirectory, manifest: Manifest) -> pl.DataFrame:
     rows: list[int] = []
-    with Journal.open(directory.journal) as journal:
+    with opened(directory, manifest) as journal:
+        if journal is None:
+            return pl.DataFrame(schema=SENT_SCHEMA)
         journal.replay()
         for batch in journal.batches():
             if batch.outcomes is not None:
                 told = zip(batch.rows, batch.outcomes.statuses, strict=True)
                 rows += [row for row, status in told if status in SENT]
+    manifest.check_snapshot(directory)
     known = pl.LazyFrame({"row": rows}, schema={"row": pl.UInt64})
     return (
         pl.scan_parquet(directory.recipients)
@@ -94,3 +127,41 @@ def _sent(directory: RunDirectory) -> pl.DataFrame:
         .select("message_id", run=pl.lit(directory.run))
         .collect()
     )
+
+
+def expect_unreached(run: Run) -> None:
+    """Refuse to take up a run where a later one has written to those who wait in it.
+
+    Both would mail them, each once.
+
+    Raises:
+        RunError: somebody waits here whom another run of the sending has reached.
+    """
+    directory, manifest = run
+    others = [
+        other
+        for other in runs(directory.path.parent, manifest.base_url)
+        if other[0].run != directory.run and other[1].generation == manifest.generation
+    ]
+    if not others:
+        return
+    waiting = _waiting(directory, manifest)
+    reached = sent(others).join(waiting, on="message_id", how="semi")
+    if reached.height:
+        raise RunError(
+            f"{directory.path}: {reached.height:,} of those who wait here have been "
+            f"written to by the run {reached['run'][0]}",
+            hint="send to those whom none has reached: "
+            f"mailvolley send {manifest.file} --new-run",
+        )
+
+
+def _waiting(directory: RunDirectory, manifest: Manifest) -> pl.DataFrame:
+    """Return who may still be mailed; whoever is in doubt is, if the user asks."""
+    manifest.check_snapshot(directory)
+    with opened(directory, manifest) as journal:
+        total = manifest.rows
+        marks = bytes(total) if journal is None else journal.marks(total, SETTLED)
+    waits = pl.Series("waits", list(marks), dtype=pl.UInt8) == 0
+    frozen = pl.scan_parquet(directory.recipients).select("status", "message_id")
+    return frozen.collect().filter(waits & pl.col("status").is_null())

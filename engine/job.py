@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
+import polars as pl
 import trio
 
 from engine import history, planning, rundir, secret
@@ -75,7 +76,7 @@ class NewRun:
             return self._planned(Occasion(base_url=base_url, out=self.out)), False
         last, manifest = earlier[0]
         generation = max(manifest.generation for _, manifest in earlier)
-        finished = history.finished_at(last)
+        finished = history.finished_at(last, manifest)
         if finished and self.again:
             occasion = Occasion(
                 base_url=base_url, generation=generation + 1, out=self.out
@@ -120,6 +121,7 @@ class NewRun:
                 hint=f"finish it as it was planned: {finish}; or send what there is "
                 "now to those whom it has not reached: the same command with --new-run",
             )
+        history.expect_unreached((directory, manifest))
         return planning.take_up(directory, self.campaign)
 
 
@@ -153,14 +155,13 @@ class Retry:
         manifest = Manifest.read(self.directory)
         if manifest.rehearsal:
             raise _rehearsal_is_over(self.directory, manifest)
-        if not history.finished_at(self.directory):
+        if not history.finished_at(self.directory, manifest):
             raise RunError(
                 f"{self.directory.path}: the run is not finished",
                 hint=f"finish it first: mailvolley resume {self.directory.path}",
             )
-        campaign = planning.as_planned(manifest)
-        if self.base_url is not None:
-            campaign = rebased(campaign, self.base_url)
+        manifest.check_snapshot(self.directory)
+        campaign = _as_planned(manifest, self.base_url)
         earlier = history.runs(self.folder, manifest.base_url)
         same = [run for run in earlier if run[1].generation == manifest.generation]
         occasion = Occasion(
@@ -170,7 +171,14 @@ class Retry:
             sent=history.sent(same),
             out=self.out,
         )
-        rows = planning.rows_of(self.directory, campaign, self.statuses)
+        try:
+            rows = planning.rows_of(self.directory, campaign, self.statuses)
+        except (pl.exceptions.PolarsError, OSError) as error:
+            raise RunError(
+                f"{self.directory.results}: is damaged: {error}",
+                hint="make it anew from the journal: mailvolley reconcile "
+                f"{self.directory.path} --events /dev/null",
+            ) from error
         return _new_plan(self.folder, campaign, rows, occasion), False
 
 
@@ -202,16 +210,15 @@ class OldRun:
         manifest = Manifest.read(self.directory)
         if manifest.rehearsal:
             raise _rehearsal_is_over(self.directory, manifest)
-        finished = history.finished_at(self.directory)
+        finished = history.finished_at(self.directory, manifest)
         if finished and self.in_doubt == "hold":
             raise RunFinished(
                 f"{self.directory.path}: there is nothing left to send; "
                 f"finished {finished}",
                 hint=f"look at it: mailvolley status {self.directory.path}",
             )
-        planned = planning.as_planned(manifest)
-        if self.base_url is not None:
-            planned = rebased(planned, self.base_url)
+        planned = _as_planned(manifest, self.base_url)
+        history.expect_unreached((self.directory, manifest))
         return planning.take_up(self.directory, planned), True
 
 
@@ -265,6 +272,24 @@ async def perform(job: Job, options: Options) -> Report:
             options.on_start(run)
             ended = await run.send()
         return _report(plan, _out(plan, job), ended)
+
+
+def _as_planned(manifest: Manifest, base_url: str | None) -> Campaign:
+    """Return the campaign of a run, bound for another address of the same place.
+
+    Another place would not know what was sent in this one, and send it once more.
+    """
+    campaign = planning.as_planned(manifest)
+    if base_url is None:
+        return campaign
+    if history.place(base_url) != history.place(manifest.base_url):
+        raise RunError(
+            f"--base-url {base_url}: the run {manifest.run} went to "
+            f"{manifest.base_url}, which has a history of its own",
+            hint=f"leave it out, or send anew: mailvolley send {manifest.file} "
+            f"--base-url {base_url}",
+        )
+    return rebased(campaign, base_url)
 
 
 def _rehearsal_is_over(directory: RunDirectory, manifest: Manifest) -> RunError:

@@ -100,6 +100,7 @@ async def reconcile(directory: RunDirectory, path: Path) -> Reconciled:
     parse = webhooks.load(manifest.definition["provider"]["name"])
     header = results.Header.of(manifest)
     told = Reconciled(manifest.campaign, manifest.run, directory.results)
+    manifest.check_snapshot(directory)
     with rundir.owned(directory.path.parent), _opened(directory, manifest) as journal:
         roster = Roster(manifest.run, header.planned_at)
         for rows in results.project(
@@ -129,17 +130,23 @@ async def reconcile(directory: RunDirectory, path: Path) -> Reconciled:
 @contextmanager
 def _opened(directory: RunDirectory, manifest: Manifest) -> Iterator[Journal]:
     """Open the journal of a run, with what a crash left called in doubt."""
-    if not directory.journal.exists():
+    path, restore = directory.journal, "restore the run directory from a backup"
+    if not path.exists() and directory.has_begun():
+        raise RunError(f"{path}: is gone, and something was sent", hint=restore)
+    if not path.exists():
         raise RunError(
             f"{directory.path}: nothing of it was sent, so nothing is in doubt",
             hint=f"send it: mailvolley resume {directory.path}",
         )
-    with Journal.open(directory.journal) as journal:
+    try:
+        journal = Journal.open(path)
+    except JournalError as error:
+        raise RunError(str(error), hint=error.hint or restore) from error
+    with journal:
         if journal.fact("manifest") != manifest.sha256:
-            raise JournalError(
-                f"{directory.journal}: belongs to another plan than the manifest "
-                "beside it",
-                hint="restore the run directory from a backup",
+            raise RunError(
+                f"{path}: belongs to another plan than the manifest beside it",
+                hint=restore,
             )
         journal.replay()
         yield journal

@@ -93,6 +93,11 @@ class RunDirectory:
         """Whether the run was planned to the end."""
         return self.manifest.is_file()
 
+    def has_begun(self) -> bool:
+        """Whether there is something that is only there once there was a journal."""
+        log = self.journal.with_name(f"{self.journal.name}-wal")
+        return any(file.exists() for file in (log, self.progress, self.results))
+
 
 def create(folder: Path, *, rehearsal: bool) -> RunDirectory:
     """Make the directory of a new run in the campaign's folder.

@@ -8,7 +8,7 @@ import trio
 from handmade import Handmade, Stroke, make
 
 from engine import rundir
-from engine.errors import EventsError, JournalError, RunError, RunLocked
+from engine.errors import EventsError, RunError, RunLocked
 from engine.journal import Journal
 from engine.outcome import Status
 from engine.reconcile import Reconciled, reconcile
@@ -265,7 +265,7 @@ def test_the_journal_of_another_plan_is_refused(run: Handmade) -> None:
     manifest.write_bytes(
         manifest.read_bytes().replace(b'"generation": 1', b'"generation": 2')
     )
-    with pytest.raises(JournalError, match="another plan"):
+    with pytest.raises(RunError, match="another plan"):
         apply(run)
 
 

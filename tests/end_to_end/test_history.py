@@ -3,6 +3,7 @@
 from collections.abc import Callable
 
 import polars as pl
+import pytest
 from end_to_end.desk import Desk, Site
 
 
@@ -43,6 +44,60 @@ def test_another_place_is_another_history(
     assert desk.send(one.url, "--json").json["counts"]["accepted"] == 100
     assert desk.send(other.url, "--json").json["counts"]["accepted"] == 100
     assert desk.send(one.url).code == 2
+
+
+@pytest.mark.slow
+def test_an_old_run_is_refused_once_a_new_one_reached_those_who_waited(
+    desk: Desk, start_sandbox: Callable[..., Site]
+) -> None:
+    """Stopped, then --new-run: the old run's resume line would mail them twice."""
+    site = start_sandbox(credentials_after=4)
+    assert desk.send(site.url).code == 6
+    old = desk.run_directory()
+    site.fault()
+    new = desk.send(site.url, "--new-run", "--json")
+    assert new.json["counts"]["accepted"] == 100 - new.json["counts"]["duplicate"] > 0
+
+    for doubt in ("hold", "resend"):
+        refused = desk.run("resume", old, "--yes", "--in-doubt", doubt)
+        assert refused.code == 2
+        assert f"by the run {new.json['run']}" in refused.err
+        assert "--new-run" in refused.err
+    assert site.ask("stats")["twice"] == []
+    assert len(site.accepted()) == 100
+
+
+def test_an_old_run_goes_on_while_nobody_else_was_reached(
+    desk: Desk, start_sandbox: Callable[..., Site]
+) -> None:
+    """A new run that reached nobody stands in nobody's way."""
+    site = start_sandbox(credentials_after=4)
+    desk.send(site.url)
+    old = desk.run_directory()
+    assert desk.send(site.url, "--new-run").code == 6
+    site.fault()
+
+    assert desk.run("resume", old, "--yes", "--json").json["counts"]["accepted"] == 100
+    assert desk.send(site.url).code == 2
+    assert site.ask("stats")["twice"] == []
+
+
+@pytest.mark.parametrize("command", ["resume", "retry"])
+def test_a_run_is_taken_up_in_its_own_place(
+    desk: Desk, start_sandbox: Callable[..., Site], command: str
+) -> None:
+    """Sent elsewhere, it would be missing in the history of both places."""
+    site, other = start_sandbox(credentials_after=4), start_sandbox()
+    desk.list(100, row3="reject3@inbox.example")
+    desk.send(site.url)
+    if command == "retry":
+        site.fault()
+        desk.run("resume", desk.run_directory(), "--yes")
+    refused = desk.run(command, desk.run_directory(), "--yes", "--base-url", other.url)
+
+    assert refused.code == 2
+    assert "a history of its own" in refused.err
+    assert other.accepted() == []
 
 
 def test_retry_reaches_exactly_those_who_were_refused(
