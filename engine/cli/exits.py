@@ -1,12 +1,9 @@
 """What an end means for the exit code: one table, for reports and for errors."""
 
-import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from enum import IntEnum
 from typing import TYPE_CHECKING
-
-import click
 
 from engine import errors
 from engine.cli import output
@@ -79,7 +76,7 @@ def tell(error: Exception, code: ExitCode, *, hint: str = "", as_json: bool) -> 
     if as_json:
         told = {"message": str(error), "next": hint}
         end = {"status": WORDS[code], "exit": int(code), "error": told}
-        click.echo(json.dumps(end))
+        output.data(end)
 
 
 @contextmanager

@@ -1,5 +1,7 @@
 """What a person reads: on stderr, aligned, with the next command to type."""
 
+import json
+import os
 import shlex
 import shutil
 import sys
@@ -38,6 +40,17 @@ def say(text: str = "", *, newline: bool = True, **style: Any) -> None:
     """Write to stderr; a run does not end because nobody can read it."""
     with suppress(OSError, ValueError):
         click.secho(text, err=True, nl=newline, **style)
+
+
+def data(facts: object) -> None:
+    """Print one JSON object on stdout; nothing ends because nobody reads it."""
+    try:
+        click.echo(json.dumps(facts))
+    except (OSError, ValueError) as error:
+        # What is left in the buffer must not fail once more when Python exits.
+        with suppress(OSError, ValueError), Path(os.devnull).open("wb") as nowhere:
+            os.dup2(nowhere.fileno(), sys.stdout.fileno())
+        line("warning", f"stdout cannot be written: {error}", colour="yellow")
 
 
 def line(label: str, text: str, *, colour: str | None = None) -> None:

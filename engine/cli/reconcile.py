@@ -1,6 +1,5 @@
 """`mailvolley reconcile`: end doubts by what the provider reports."""
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -35,7 +34,7 @@ def command(*, run: Path, events: Path, as_json: bool) -> ExitCode:
         code = ExitCode.SOME_IN_DOUBT if told.counts[Status.IN_DOUBT] else ExitCode.DONE
         _show(told, run, events)
         if as_json:
-            click.echo(json.dumps(_facts(told, code)))
+            output.data(_facts(told, code))
         return code
 
 

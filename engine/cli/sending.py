@@ -1,6 +1,5 @@
 """What `send` and `resume` share: ask, run with signals, tell how it ended."""
 
-import json
 import signal
 import sys
 from contextlib import ExitStack
@@ -26,7 +25,7 @@ def run(job: Job, options: Options, *, ask: bool, as_json: bool) -> ExitCode:
     code = exits.of_report(report)
     output.show_report(report, next_steps=session.next_steps(report, code))
     if as_json:
-        click.echo(json.dumps(report.to_dict()))
+        output.data(report.to_dict())
     return code
 
 

@@ -1,19 +1,20 @@
 """`mailvolley status`: what became of a run, or of all runs of a campaign."""
 
 import json
+import os
 from collections import Counter
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import click
 import polars as pl
 
-from engine import rundir
+from engine import history, rundir
 from engine.cli import exits, options, output
 from engine.cli.exits import ExitCode
 from engine.errors import JournalError, RunError, RunLocked
-from engine.journal import Journal
 from engine.manifest import Manifest
 from engine.outcome import TROUBLE, Status
 from engine.record import BatchState
@@ -36,7 +37,7 @@ def command(*, run: Path, as_json: bool) -> ExitCode:
         runs = [_facts(each) for each in _runs(run)]
         if as_json:
             told = runs[0] if directory.exists() else {"runs": runs}
-            click.echo(json.dumps(told))
+            output.data(told)
         elif directory.exists():
             _show(directory, runs[0])
         else:
@@ -79,18 +80,18 @@ def _facts(directory: RunDirectory) -> dict[str, Any]:
     except RunLocked:
         # Perhaps by another run of the campaign: the progress tells of this one.
         facts["status"] = "in use"
-        if directory.progress.exists():
+        with suppress(OSError, ValueError):  # a power cut may have emptied it
             facts["progress"] = json.loads(directory.progress.read_bytes())
-    except JournalError as error:
+    except (JournalError, RunError) as error:
         facts |= {"status": "unreadable", "error": str(error)}
     return facts
 
 
 def _settled(directory: RunDirectory, manifest: Manifest) -> dict[str, Any]:
     """Tell what became of a run that nobody is sending."""
-    if not directory.journal.exists():
-        return {"status": "unfinished", "counts": _with_plan({}, manifest)}
-    with Journal.open(directory.journal) as journal:
+    with history.opened(directory, manifest) as journal:
+        if journal is None:
+            return {"status": "unfinished", "counts": _with_plan({}, manifest)}
         finished = journal.fact("finished_at")
         counts = Counter({s.value: n for s, n in journal.counts().items()})
         for batch in journal.batches():
@@ -137,7 +138,14 @@ def _show(directory: RunDirectory, facts: dict[str, Any]) -> None:
     if counts := facts.get("counts"):
         output.show_counts(counts)
     if "results" in facts:
-        _show_trouble(directory)
+        try:
+            _show_trouble(directory)
+        except (pl.exceptions.PolarsError, OSError):
+            output.line("error", "the results are damaged", colour="red")
+            run = output.shown(directory.path)
+            anew = output.command("reconcile", run, "--events", os.devnull)
+            output.line("next", f"{anew}   # makes them anew from the journal")
+            return
         output.line("results", output.shown(directory.results))
     if facts["status"] == "unfinished" and not facts["rehearsal"]:
         run = output.shown(directory.path)

@@ -1,6 +1,5 @@
 """`mailvolley verify`: check what we promise of a run."""
 
-import json
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -52,7 +51,7 @@ def command(
         code = _code(verified)
         _show(verified, run, events)
         if as_json:
-            click.echo(json.dumps(_facts(verified, code)))
+            output.data(_facts(verified, code))
         return code
 
 

@@ -114,3 +114,68 @@ def test_a_folder_that_cannot_be_written_is_refused(desk: Desk, sandbox: Site) -
     assert ended.code == 2
     assert "--runs-dir" in ended.err
     assert sandbox.ask("stats")["requests"] == 0
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("damage", ["gone", "empty"])
+def test_no_run_goes_on_without_its_journal(
+    desk: Desk, sandbox: Site, damage: str
+) -> None:
+    """The results tell that it was sent: nobody is mailed because the proof is gone."""
+    desk.send(sandbox.url)
+    run = desk.run_directory()
+    if damage == "gone":
+        (run / "journal.db").unlink()
+    else:
+        (run / "journal.db").write_bytes(b"")
+    for words in (
+        ["resume", run, "--yes"],
+        ["retry", run, "--yes"],
+        ["send", "letter.toml", "--base-url", sandbox.url, "--yes"],
+        ["send", "letter.toml", "--base-url", sandbox.url, "--yes", "--new-run"],
+        ["reconcile", run, "--events", "/dev/null"],
+    ):
+        refused = desk.run(*words)
+        assert refused.code == 2, words
+        assert "journal.db" in refused.err
+        assert "next" in refused.err
+
+    assert desk.run("status", run, "--json").json["status"] == "unreadable"
+    assert desk.run("verify", run).code == 70
+    assert len(sandbox.accepted()) == 100
+
+
+@pytest.mark.slow
+def test_nothing_is_made_from_a_damaged_list(desk: Desk, sandbox: Site) -> None:
+    """What reads it again refuses it, and leaves the results as they were."""
+    desk.list(100, row3="reject3@inbox.example")
+    desk.send(sandbox.url)
+    frozen = desk.run_directory() / "recipients.parquet"
+    data = bytearray(frozen.read_bytes())
+    data[len(data) // 2] ^= 1
+    frozen.write_bytes(data)
+    for words in (
+        ["retry", desk.run_directory(), "--yes"],
+        ["reconcile", desk.run_directory(), "--events", "/dev/null"],
+        ["send", "letter.toml", "--base-url", sandbox.url, "--yes", "--new-run"],
+    ):
+        refused = desk.run(*words)
+        assert refused.code == 2, words
+        assert "recipients.parquet: is not what was planned" in refused.err
+
+
+@pytest.mark.slow
+def test_damaged_results_are_told_and_made_anew(desk: Desk, sandbox: Site) -> None:
+    """They are made from the journal, and the command that does so is named."""
+    desk.send(sandbox.url)
+    run = desk.run_directory()
+    (run / "results.parquet").write_bytes(b"PAR1")
+    told = desk.run("status", run)
+    tried = desk.run("retry", run, "--yes")
+
+    assert "the results are damaged" in told.err
+    assert "--events /dev/null" in told.err
+    assert tried.code == 2
+    assert "Traceback" not in told.err + tried.err
+    assert desk.run("reconcile", run, "--events", "/dev/null").code == 0
+    assert set(desk.results()["status"]) == {"accepted"}
