@@ -144,7 +144,8 @@ class Run:
         with journal:
             try:
                 async with trio.open_nursery() as keeping:
-                    keeper: trio.CancelScope = await keeping.start(_keep, journal)
+                    with trio.CancelScope(shield=True):  # else it would never end
+                        keeper: trio.CancelScope = await keeping.start(_keep, journal)
                     try:
                         return await self._with_journal(journal, resumed=resumed)
                     finally:
@@ -230,14 +231,11 @@ class Run:
         if self._in_doubt == "hold":
             return
         found = {finding.row for finding in journal.findings()}
-        doubtful = [
-            batch
-            for batch in journal.batches()
-            if batch.state is BatchState.IN_DOUBT and found.isdisjoint(batch.rows)
-        ]
+        doubtful = [b for b in journal.batches() if b.state is BatchState.IN_DOUBT]
         for batch in doubtful:
             if self._in_doubt == "resend":
-                await journal.resolve(batch.id, resend=True)
+                if found.isdisjoint(batch.rows):  # else somebody surely had it
+                    await journal.resolve(batch.id, resend=True)
             else:
                 outcomes = Outcomes.uniform(
                     len(batch.rows), Status.ACCEPTED, reason="assumed_sent"

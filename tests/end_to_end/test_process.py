@@ -1,12 +1,17 @@
 """What happens to the process: signals, kill -9, a second start."""
 
+import os
+import shlex
 import signal
 import subprocess
 import time
 from collections.abc import Callable
 
 import pytest
-from end_to_end.desk import Desk, Site
+import trio
+from end_to_end.desk import COMMAND, TOKEN, Desk, Site
+
+import engine
 
 
 def _wait_for(site: Site, requests: int) -> None:
@@ -112,3 +117,66 @@ def test_a_second_start_of_the_same_campaign_exits_5(
     assert "process" in second.err
     assert first.returncode == 0
     assert slow_site.ask("stats")["twice"] == []
+
+
+@pytest.mark.slow
+def test_kill_9_during_an_orderly_stop_loses_nobody(
+    desk: Desk, slow_site: Site
+) -> None:
+    """It drains and is killed: in doubt is what was under way, and nobody else."""
+    slow_site.fault(latency=3)
+    desk.list(100)
+    process = _start(desk, slow_site)
+    _wait_for(slow_site, 1)
+    process.send_signal(signal.SIGTERM)
+    time.sleep(0.5)
+    assert process.poll() is None
+    process.kill()
+    process.communicate()
+    slow_site.fault()
+    again = desk.run("resume", desk.run_directory(), "--yes", "--json")
+
+    assert again.code == 4
+    assert 0 < again.json["counts"]["in_doubt"] <= 4 * 10
+    assert again.json["counts"]["accepted"] == 100 - again.json["counts"]["in_doubt"]
+    assert slow_site.ask("stats")["twice"] == []
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("shell", ["| true", ">&-", "> /dev/full", ">&- 2>&-"])
+def test_a_closed_stdout_changes_nothing_of_a_run(
+    desk: Desk, sandbox: Site, shell: str
+) -> None:
+    """Nobody reads what it prints: everybody is mailed, and the exit code says so."""
+    words = ["send", "letter.toml", "--base-url", sandbox.url, "--yes", "--json"]
+    line = f"{shlex.join([str(COMMAND), *words])} {shell}; exit ${{PIPESTATUS[0]}}"
+    ended = subprocess.run(
+        ["bash", "-c", line],
+        cwd=desk.folder,
+        env={**os.environ, "LETTER_TOKEN": TOKEN},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    assert ended.returncode == 0
+    assert "Traceback" not in ended.stderr
+    assert len(sandbox.accepted()) == 100
+    assert set(desk.results()["status"]) == {"accepted"}
+
+
+async def test_a_caller_who_cancels_before_the_first_request_is_let_go(
+    desk: Desk, sandbox: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A deadline that passes while the list is planned: it ends, nothing is lost."""
+    monkeypatch.setenv("LETTER_TOKEN", TOKEN)
+    with trio.CancelScope() as caller:
+        caller.cancel()
+        await engine.asend(None, desk.campaign, base_url=sandbox.url)
+
+    assert caller.cancelled_caught
+    assert set(desk.results()["status"]) == {"pending"}
+    assert sandbox.accepted() == []
+    report = await engine.asend(None, desk.campaign, base_url=sandbox.url)
+    assert report.counts["accepted"] == 100
+    assert sandbox.ask("stats")["twice"] == []
