@@ -13,7 +13,7 @@ first byte, so while it digests a large batch a stamp may be some milliseconds l
 import socket
 import struct
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from datetime import timedelta
@@ -347,13 +347,13 @@ def _spoil(mishap: Mishap, answer: Answer, dialect: Dialect, faults: Faults) -> 
     return {
         Mishap.REDIRECT: Answer(307, headers=[("location", faults.redirect)]),
         Mishap.CREDENTIALS: dialect.refuse(401, "Invalid or missing API key"),
-        Mishap.THROTTLE: replace(
+        Mishap.THROTTLE: _headed(
             dialect.refuse(429, "Too many requests, slow down"),
-            headers=faults.throttle_headers(time.time()),
+            faults.throttle_headers(time.time()),
         ),
-        Mishap.UNAVAILABLE: replace(
+        Mishap.UNAVAILABLE: _headed(
             dialect.refuse(503, "Down for maintenance"),
-            headers=[("retry-after", f"{faults.retry_after:g}")],
+            [("retry-after", f"{faults.retry_after:g}")],
         ),
         Mishap.ERROR_BEFORE: dialect.refuse(faults.error_status, "Internal error"),
         Mishap.ERROR_AFTER: dialect.refuse(faults.error_status, "Internal error"),
@@ -361,3 +361,10 @@ def _spoil(mishap: Mishap, answer: Answer, dialect: Dialect, faults: Faults) -> 
         Mishap.GARBLE: Answer(200, b"OK: queued\n"),
         Mishap.EMPTY: Answer(200),
     }.get(mishap, answer)
+
+
+def _headed(answer: Answer, headers: Sequence[tuple[str, str]]) -> Answer:
+    """Give an answer headers beside its own; these go before those of the same name."""
+    names = {name for name, _ in headers}
+    own = [header for header in answer.headers if header[0].lower() not in names]
+    return replace(answer, headers=[*own, *headers])

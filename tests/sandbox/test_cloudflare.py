@@ -606,10 +606,11 @@ async def test_faults_speak_as_cloudflare_does(
 async def test_a_throttled_client_is_told_how_long_to_wait(
     sandbox: Sandbox, client: httpx.AsyncClient
 ) -> None:
-    """A 429 has Retry-After in seconds."""
+    """A 429 has Retry-After in seconds, beside the headers that each answer has."""
     sandbox.faults = Faults(throttle_first=1, retry_after=7)
     answer = await client.post(RAW, json=raw())
     assert (429, "7") == (answer.status_code, answer.headers["retry-after"])
+    assert "ratelimit-policy" in answer.headers
 
 
 async def test_every_answer_states_the_rate(client: httpx.AsyncClient) -> None:
