@@ -113,7 +113,18 @@ SHOWN = st.characters(exclude_categories=["Cs", "Cc", "Zl", "Zp", "Cn"])
 WORDS = st.sampled_from(
     [
         *("=?utf-8?q?a?=", "=?", "  ", " ", ",", '"', "\\", "<a@b.c>", "word"),
-        *("é" * 40, "🐟" * 20, "x" * 80, "y" * 1100, "?=", "a.b", "(c)", ";", ":"),
+        *(
+            "é" * 40,
+            "🐟" * 20,
+            "x" * 80,
+            "y" * 990,
+            "z" * 1100,
+            "?=",
+            "a.b",
+            "(c)",
+            ";",
+            ":",
+        ),
     ]
 )
 SUBJECTS = st.lists(WORDS | st.text(SHOWN, max_size=12), max_size=8).map("".join)
@@ -206,6 +217,37 @@ def test_a_message_reads_like_one_of_the_standard_library(
 def close(name: str) -> str:
     """Write a name without its spaces."""
     return name.replace(" ", "")
+
+
+def test_a_percent_sign_is_one() -> None:
+    """What all messages share is text, too, not a form."""
+    found = read(wire(Extras(headers={"X-A": "%b"}), sender="100 % <%b@h%sh.example>"))
+    assert (found["From"], found["X-A"]) == ("100 % <%b@h%sh.example>", "%b")
+
+
+@pytest.mark.parametrize(
+    "subject",
+    [
+        "word " * 40 + "end",
+        "a" * 60 + "      " + "b" * 60,
+        "a" * 67 + "  " + "b" * 74 + "   c",
+        "é" * 100,
+        "Olá, mundo! " * 20,
+    ],
+)
+def test_a_long_subject_is_folded(subject: str) -> None:
+    """No line is blank, ends in a space, or is longer than need be.
+
+    Source:
+        RFC 5322 section 2.2.3; RFC 2047 section 2 for the 75 of an encoded word.
+    """
+    made = wire(subject=subject)
+    assert subject == read(made)["Subject"]
+    (field,) = re.findall(rb"Subject: [^\r]*(?:\r\n [^\r]*)*", made)
+    for line in field.split(b"\r\n"):
+        assert line.rstrip() == line
+        assert 1 < len(line) <= 76
+    assert all(len(word) <= 75 for word in re.findall(rb"=\?.*?\?=(?=\s|$)", field))
 
 
 @pytest.mark.parametrize("name", ["Zoë  von und zu " * 9, "例え" * 60, "a" * 90])
@@ -384,7 +426,7 @@ def test_a_local_part_beyond_ascii_is_written_in_utf_8() -> None:
 @pytest.mark.parametrize(
     ("domain", "ascii_"),
     [
-        ("straße.example", "xn--strae-oqa.example"),
+        ("Straße.example", "xn--strae-oqa.example"),
         ("MÜNCHEN.example", "xn--mnchen-3ya.example"),
         ("☃.example", "xn--n3h.example"),
         ("a.Example", "a.Example"),

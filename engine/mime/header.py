@@ -17,8 +17,8 @@ from engine.mime.mailbox import Mailbox, ascii_domain
 
 #: RFC 2047 section 2: characters of a line that has an encoded word in it.
 _LINE = 76
-#: RFC 5322 section 2.1.1: characters of a line, without CRLF; less the leading space.
-_LONGEST_WORD = 997
+#: RFC 5322 section 2.1.1: characters of a line at most, without CRLF.
+_LONGEST_LINE = 998
 
 _START, _END = "=?utf-8?", "?="
 #: Characters of an encoded word, 75, without `=?utf-8?q?` and `?=`.
@@ -26,6 +26,7 @@ _ROOM = 75 - len(f"{_START}q?{_END}")
 #: One character of four bytes, each as `=XX`.
 _LEAST = 12
 
+_SPACED = re.compile(" *[^ ]+")
 #: RFC 5322 section 3.2.3 with single spaces between: a name that needs no quotes.
 _ATOMS = re.compile(r"[\w!#$%&'*+\-/=?^`{|}~]+(?: [\w!#$%&'*+\-/=?^`{|}~]+)*", re.ASCII)
 _QUOTABLE = re.compile(r'(["\\])')
@@ -46,8 +47,8 @@ def text(value: str, *, used: int) -> bytes:
     if value.isascii() and "=?" not in value and value.strip(" ") == value:
         if used + len(value) <= _LINE:
             return value.encode()
-        words = value.split(" ")
-        if len(max(words, key=len)) <= _LONGEST_WORD:
+        words = _SPACED.findall(value)
+        if len(max(words, key=len)) <= _LONGEST_LINE - used:
             return _folded(words, used)
     return _encoded_words(value, used)
 
@@ -88,16 +89,13 @@ def _check(value: str) -> None:
 
 
 def _folded(words: list[str], used: int) -> bytes:
-    """Break lines at spaces, but never so that a line begins or ends with another."""
-    line, lines = words[0], []
-    before = line
-    for word in words[1:]:
-        if before and word and used + len(line) + 1 + len(word) > _LINE:
+    """Break lines before words, each of which has its leading spaces."""
+    line, lines = "", []
+    for word in words:
+        if line and used + len(line) + len(word) > _LINE:
             lines.append(line)
-            line, used = f" {word}", 0
-        else:
-            line += f" {word}"
-        before = word
+            line, used = "", 0
+        line += word
     return "\r\n".join([*lines, line]).encode()
 
 
