@@ -8,6 +8,7 @@
     columns     the common answer to a batch, read at once
     tolerant    an answer to a batch whose form is not documented, read without guessing
     cloudmails  CloudMails, `POST /send` and `POST /send/batch`
+    cloudflare  Cloudflare Email Sending, `POST …/send_raw` and `POST …/send`
     cloudmailin CloudMailin, `POST /{username}/messages`, as JSON or whole
     mailerlogic MailerLogic, `POST /api/v1/send` and `POST /api/v1/batch`
 
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
 
 #: Name in a campaign file -> module here, class in it. A module is imported when asked.
 _HOMES = {
+    "cloudflare": ("cloudflare", "Cloudflare"),
     "cloudmails": ("cloudmails", "CloudMails"),
     "cloudmailin": ("cloudmailin", "CloudMailin"),
     "mailerlogic": ("mailerlogic", "MailerLogic"),
