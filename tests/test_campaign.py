@@ -192,7 +192,7 @@ def test_good_file_gives_its_values(write: Write) -> None:
         ),
         (
             changed('text = "spring/body.txt.j2"', ""),
-            '[message] has no body: write html = "…" or text = "…", or both',
+            '[message] has no body: write html = "…", markdown = "…" or text = "…"',
         ),
         (
             below("message", 'html = "b.j2"'),
@@ -296,7 +296,7 @@ def test_every_problem_is_told_at_once(write: Write) -> None:
     in_file = [
         f"name is missing: {NAME_WANTED}",
         f'[message] from = "hello": {MAILBOX_WANTED}',
-        '[message] has no body: write html = "…" or text = "…", or both',
+        '[message] has no body: write html = "…", markdown = "…" or text = "…"',
         f"[message.headers] Bcc: {RESERVED}",
         f"[message.headers] To: {RESERVED}",
         f'[provider] base_url = "http://api.example": {PLAIN_HTTP}',
@@ -319,7 +319,7 @@ def test_empty_file_names_what_is_needed(write: Write) -> None:
         f"spring.toml: name is missing: {NAME_WANTED}",
         (
             "spring.toml: [message] is missing: "
-            "a section with from, subject, and html or text"
+            "a section with from, subject, and html, markdown or text"
         ),
         "spring.toml: [provider] is missing: a section with name and token",
         "spring.toml: [recipients] source is missing: the list, a path, glob or folder",
@@ -413,7 +413,8 @@ def test_byte_order_mark_is_no_error(write: Write) -> None:
             below("provider", f'api_key = "{SECRET}"'),
             (
                 "[provider] api_key: there is no such key; keys: name, token, "
-                "base_url, username, account_id, domain, stream_type"
+                "base_url, username, account_id, domain, stream_type, email, format, "
+                "priority, test_mode, markdown"
             ),
         ),
         (

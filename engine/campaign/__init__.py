@@ -1,13 +1,24 @@
-"""The campaign file: parsed, checked, and every problem told at once."""
+"""The campaign file: parsed, checked, and every problem told at once.
+
+load       read, overridden, checked
+problems   what is wrong, in the words of the file
+sections   its tables; [message] has a file of its own: message
+values     what a single value may be: also judged when a row has filled it
+"""
 
 from engine.campaign.load import load, rebased, schema
+from engine.campaign.message import AttachedFile, Calendar
 from engine.campaign.sections import Campaign, Catalogue, Limits, Token, is_loopback
+from engine.campaign.values import is_inline
 
 __all__ = [
+    "AttachedFile",
+    "Calendar",
     "Campaign",
     "Catalogue",
     "Limits",
     "Token",
+    "is_inline",
     "is_loopback",
     "load",
     "rebased",

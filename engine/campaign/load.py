@@ -137,7 +137,7 @@ def _missing_files(
 
 
 def _missing_templates(message: dict[str, Any], templates: Path) -> Iterator[str]:
-    for part in ("subject", "html", "text"):
+    for part in ("subject", "html", "markdown", "text"):
         name = message.get(part)
         if not isinstance(name, str) or not name:
             continue

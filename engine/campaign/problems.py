@@ -85,6 +85,10 @@ def _place(loc: tuple[int | str, ...]) -> str:
     """Write a place as it looks in the file: `[section] key`."""
     if isinstance(loc[-1], int):
         return f"{_place(loc[:-1])}, item {loc[-1] + 1}"
+    for place, step in enumerate(loc):
+        if isinstance(step, int):  # a section that may be there several times
+            head = ".".join(map(str, loc[:place]))
+            return f"[[{head}]] item {step + 1}, {quoted(str(loc[-1]))}"
     if _section(loc) is not None:
         return f"[{'.'.join(map(str, loc))}]"
     *sections, key = (quoted(str(step)) for step in loc)
@@ -105,6 +109,8 @@ def _section(loc: Iterable[int | str]) -> type[BaseModel] | None:
     """Return the section at a place, or None if a key or nothing is there."""
     section: type[BaseModel] = Campaign
     for step in loc:
+        if isinstance(step, int):
+            continue
         field = _fields(section).get(str(step))
         if field is None:
             return None

@@ -11,13 +11,10 @@ import ipaddress
 import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Annotated, Literal, Self
+from typing import Literal, Self
 from urllib.parse import urlsplit
 
 from pydantic import (
-    AfterValidator,
-    BaseModel,
-    ConfigDict,
     Field,
     PrivateAttr,
     ValidationInfo,
@@ -26,92 +23,18 @@ from pydantic import (
 )
 from pydantic_core import PydanticCustomError
 
+from engine.campaign.message import Message
+from engine.campaign.values import Named, Section
 from engine.message import HEADER_UNSAFE
 
 #: Provider name to the keys of [provider] that it takes beyond the common ones.
 Catalogue = Mapping[str, Iterable[str]]
 
-#: Fields that we write ourselves, or that would change who receives the mail.
-RESERVED_HEADERS = frozenset(
-    {
-        "bcc",
-        "cc",
-        "content-transfer-encoding",
-        "content-type",
-        "date",
-        "from",
-        "message-id",
-        "mime-version",
-        "reply-to",
-        "resent-bcc",
-        "resent-cc",
-        "resent-to",
-        "sender",
-        "subject",
-        "to",
-    }
-)
-#: RFC 5322, 3.6.8: printable US-ASCII except the colon.
-HEADER_NAME = re.compile(r"[!-9;-~]+")
-#: `address`, `Name <address>` or `"Name" <address>`, and only one of them.
-MAILBOX = re.compile(
-    r"""
-    (?: (?P<name> "(?:[^"\\]|\\.)+"\s* | [^"<>@,;:\\]* ) < (?= .* > \Z ) )?
-    [^\s@<>()\[\],;:"\\]+ @ [^\s@<>()\[\],;:".\\]+ (?: \. [^\s@<>()\[\],;:".\\]+ )+
-    (?(name) > )
-    """,
-    re.VERBOSE,
-)
-#: What a name of a mailbox may hold only between quotation marks.
-NEEDS_QUOTES = re.compile(r"[@,;:\\]")
 ENV_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 HOST = re.compile(r"[\w.-]+")
 
 
-def _one_line(value: str) -> str:
-    if HEADER_UNSAFE.search(value):
-        raise PydanticCustomError("one_line", "must be one line without control codes")
-    return value
-
-
-def _mailbox(value: str) -> str:
-    """Accept one `address` or `Name <address>`."""
-    value = _one_line(value.strip())
-    if not MAILBOX.fullmatch(value):
-        hint = ""
-        if NEEDS_QUOTES.search(value.partition("<")[0]) and "<" in value:
-            hint = """; quote a name with , ; : or @: '"Name, more" <address@domain>'"""
-        raise PydanticCustomError(
-            "mailbox",
-            'write one "Name <address@domain>" or "address@domain"{hint}',
-            {"hint": hint},
-        )
-    return value
-
-
-def _header_name(name: str) -> str:
-    if not HEADER_NAME.fullmatch(name):
-        raise PydanticCustomError(
-            "header", "is not a header name: write ASCII without spaces and colons"
-        )
-    if name.lower() in RESERVED_HEADERS:
-        raise PydanticCustomError(
-            "header", "the engine decides on this header itself; leave it out"
-        )
-    return name
-
-
-Mailbox = Annotated[str, AfterValidator(_mailbox)]
-OneLine = Annotated[str, AfterValidator(_one_line)]
-Named = Annotated[str, Field(min_length=1), AfterValidator(_one_line)]
-HeaderName = Annotated[str, AfterValidator(_header_name)]
 ColumnType = Literal["text", "integer", "number", "boolean", "date", "datetime"]
-
-
-class Section(BaseModel):
-    """A table of the campaign file. Unknown keys are errors."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
 
 class Recipients(Section):
@@ -129,52 +52,6 @@ class Recipients(Section):
         default_factory=dict,
         description="column = type, for CSV and TSV; undeclared columns are text",
     )
-
-
-class Message(Section):
-    """What they get."""
-
-    sender: Mailbox = Field(alias="from", description='"Name <address@domain>"')
-    reply_to: Mailbox | None = Field(None, description="where answers go")
-    subject: Named = Field(description="a template, below templates/")
-    html: Named | None = Field(None, description="a template, below templates/")
-    text: Named | None = Field(
-        None, description="a template, below templates/", validate_default=True
-    )
-    tags: tuple[OneLine, ...] = Field((), strict=False, description="labels")
-    headers: dict[HeaderName, OneLine] = Field(
-        default_factory=dict, description="extra header fields, the same for everyone"
-    )
-
-    @field_validator("headers")
-    @classmethod
-    def _each_once(cls, headers: dict[str, str]) -> dict[str, str]:
-        seen: dict[str, str] = {}
-        for name in headers:
-            if (first := seen.setdefault(name.lower(), name)) != name:
-                raise PydanticCustomError(
-                    "twice",
-                    "{first} and {name} are the same header; keep one of them",
-                    {"first": first, "name": name},
-                )
-        return headers
-
-    # On a key, not on the whole section: that would be looked at only when nothing
-    # else is wrong, and all problems are told at once.
-    @field_validator("text")
-    @classmethod
-    def _some_body(cls, text: str | None, info: ValidationInfo) -> str | None:
-        if text is None and info.data.get("html", "") is None:
-            raise PydanticCustomError(
-                "body", 'has no body: write html = "…" or text = "…", or both'
-            )
-        return text
-
-    @property
-    def parts(self) -> dict[str, str]:
-        """The templates by part: subject, and html or text or both."""
-        parts = {"subject": self.subject, "html": self.html, "text": self.text}
-        return {part: name for part, name in parts.items() if name is not None}
 
 
 class Token(Section):
@@ -216,6 +93,21 @@ class Provider(Section):
     account_id: Named | None = Field(None, description="Cloudflare: the account")
     domain: Named | None = Field(None, description="MailerLogic: the sending domain")
     stream_type: Named | None = Field(None, description="MailerLogic: the stream")
+    email: Named | None = Field(
+        None, description="Cloudflare: the account's address, with a legacy key"
+    )
+    format: Literal["raw", "json"] | None = Field(
+        None, description="send finished mails, or their parts as JSON"
+    )
+    priority: Literal["standard", "priority", "digest"] | None = Field(
+        None, description="CloudMailin: how urgent it is"
+    )
+    test_mode: bool | None = Field(
+        None, description="the provider checks the mails and sends none"
+    )
+    markdown: bool | None = Field(
+        None, description="send the Markdown itself, which the provider converts"
+    )
 
     @field_validator("token", mode="before")
     @classmethod
@@ -259,9 +151,19 @@ class Provider(Section):
             )
         return url.rstrip("/")
 
-    @field_validator("username", "account_id", "domain", "stream_type")
+    @field_validator(
+        "username",
+        "account_id",
+        "domain",
+        "stream_type",
+        "email",
+        "format",
+        "priority",
+        "test_mode",
+        "markdown",
+    )
     @classmethod
-    def _taken_by_provider(cls, value: str | None, info: ValidationInfo) -> str | None:
+    def _taken_by_provider(cls, value: object, info: ValidationInfo) -> object:
         catalogue = (info.context or {}).get("catalogue")
         name = info.data.get("name")
         if catalogue is not None and name and info.field_name not in catalogue[name]:
@@ -313,7 +215,7 @@ class Campaign(Section):
     )
     recipients: Recipients = Recipients()
     message: Message = Field(
-        description="a section with from, subject, and html or text"
+        description="a section with from, subject, and html, markdown or text"
     )
     provider: Provider = Field(description="a section with name and token")
     limits: Limits = Limits()
@@ -334,6 +236,10 @@ class Campaign(Section):
     def templates(self) -> Path:
         """The folder of the templates."""
         return self.home / "templates"
+
+    def folder(self, name: str) -> Path:
+        """The folder of that name beside the file, else the one above it."""
+        return beside(self._file, name)
 
     def list(self) -> str:
         """Return the list that the file names, as a path or glob from here."""
@@ -374,7 +280,12 @@ def is_loopback(host: str) -> bool:
 
 def home_of(file: Path) -> Path:
     """The folder that holds `templates/`: the file's own, else the one above."""
+    return beside(file, "templates").parent
+
+
+def beside(file: Path, name: str) -> Path:
+    """The folder of a name beside a file if it is there, else above the file's own."""
     folder = file.parent
-    if (folder / "templates").is_dir():
-        return folder
-    return folder.parent if folder.name not in {"", ".."} else folder / ".."
+    if (folder / name).is_dir():
+        return folder / name
+    return (folder.parent if folder.name not in {"", ".."} else folder / "..") / name
