@@ -3,9 +3,27 @@
 environment.py   what every template runs in: sandboxed, strict, steady
 template.py      what a template needs, found without running it
 filler.py        one template, filled with row after row
-render.py        the parts of a message together; one bad row fails alone
+markdown.py      Markdown bodies, which no row can add structure to
+plain.py         the text part, made from the HTML
+recipe.py        what a campaign says of copies, headers, files and invitations
+extras.py        the same, compiled: what is shared, and what differs from row to row
+files.py         attachments, read from one folder and from nowhere else
+calendar.py      an invitation
+render.py        all of a message together; one bad row fails alone
 """
 
+from engine.render.extras import shared, varying
+from engine.render.recipe import File, Invitation, Recipe, Words
 from engine.render.render import Failure, Rendered, Renderer
 
-__all__ = ["Failure", "Rendered", "Renderer"]
+__all__ = [
+    "Failure",
+    "File",
+    "Invitation",
+    "Recipe",
+    "Rendered",
+    "Renderer",
+    "Words",
+    "shared",
+    "varying",
+]

@@ -7,7 +7,7 @@ the time zone, prints the address of an object or is carried from row to row is 
 out. And a template is read from the disk once: what was checked is what is sent.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import date, datetime
 from pathlib import Path
 from typing import Any
@@ -22,6 +22,7 @@ from jinja2 import (
     Undefined,
 )
 from jinja2.environment import TemplateModule
+from jinja2.ext import Extension
 from jinja2.loaders import split_template_path
 from jinja2.runtime import Context
 from jinja2.sandbox import ImmutableSandboxedEnvironment
@@ -41,6 +42,8 @@ PLAIN = frozenset({bool, float, int, str, Markup})
 class Sources(BaseLoader):
     """The templates of a folder, each read from the disk once.
 
+    Beside them those of the campaign file itself, under names that are no paths.
+
     Attributes:
         directory: the folder; nothing outside it can be read.
         texts: template name to text, of those that were read.
@@ -51,19 +54,51 @@ class Sources(BaseLoader):
         self.directory = directory
         self.texts: dict[str, str] = {}
         self.shareable: set[str] = set()
+        self._inline: dict[str, tuple[str, str, str]] = {}
 
-    def file(self, name: str) -> Path:
-        """Return the file of a template."""
-        return self.directory / name
+    def add_inline(self, place: str, text: str, file: Path) -> str:
+        """Take a template that stands in the campaign file; return its name.
+
+        Args:
+            place: where it stands there, as people write it: `[message] cc, item 2`.
+            text: the template.
+            file: the campaign file.
+        """
+        name = f"//{len(self._inline)}"
+        self._inline[name] = (text, f"{file}: {place}", place)
+        return name
+
+    def file(self, name: str) -> str:
+        """Return the file of a template, or its place in the campaign file."""
+        return self._inline[name][1] if self.is_inline(name) else self._path(name)
+
+    @property
+    def labels(self) -> dict[str, tuple[str, bool]]:
+        """What a failure calls a template, by its file, and whether it is inline."""
+        inline = {where: (place, True) for _, where, place in self._inline.values()}
+        return {self._path(name): (name, False) for name in self.texts} | inline
+
+    def is_inline(self, name: str) -> bool:
+        """Whether a template stands in the campaign file."""
+        return name in self._inline
+
+    def where(self, name: str, line: int) -> str:
+        """Name a line of a template; those in the campaign file have but one."""
+        return self.file(name) if self.is_inline(name) else f"{self.file(name)}:{line}"
+
+    def _path(self, name: str) -> str:
+        return str(self.directory / name)
 
     def find(self, name: str) -> str | None:
         """Return the plain form of a template's name; None if there is none.
 
         Jinja takes `/a` and `./a` for `a`, and `..` for nothing.
         """
+        if self.is_inline(name):
+            return name
         try:
             plain = "/".join(split_template_path(name))
-            there = plain in self.texts or (plain and self.file(plain).is_file())
+            there = plain in self.texts or (plain and Path(self._path(plain)).is_file())
         except (OSError, TemplateNotFound):
             return None
         return plain if there else None
@@ -75,9 +110,12 @@ class Sources(BaseLoader):
             OSError: it cannot be read.
             UnicodeDecodeError: it is not UTF-8.
         """
+        if self.is_inline(name):
+            return self._inline[name][0]
         if name not in self.texts:
             # Some editors begin a file with a byte order mark; nobody wants to send it.
-            self.texts[name] = self.file(name).read_text(encoding="utf-8-sig")
+            text = Path(self._path(name)).read_text(encoding="utf-8-sig")
+            self.texts[name] = text
         return self.texts[name]
 
     def read_all(self) -> None:
@@ -94,10 +132,12 @@ class Sources(BaseLoader):
         template: str,
     ) -> tuple[str, str, Callable[[], bool] | None]:
         """Give Jinja a template that was read; the disk is not looked at again."""
+        if self.is_inline(template):
+            return self.read(template), self.file(template), None
         name = "/".join(split_template_path(template))
         if name not in self.texts:
             raise TemplateNotFound(template)
-        return self.texts[name], str(self.file(name)), None
+        return self.texts[name], self.file(name), None
 
 
 class _Template(Template):
@@ -127,15 +167,19 @@ class _Environment(ImmutableSandboxedEnvironment):
         return super().is_safe_attribute(obj, attr, value)
 
 
-def environment(origin: Sources, *, escape: bool) -> ImmutableSandboxedEnvironment:
+def environment(
+    origin: Sources, *, escape: bool, extensions: Sequence[type[Extension]] = ()
+) -> ImmutableSandboxedEnvironment:
     """Make the environment of one kind of part.
 
     Args:
         origin: the templates.
         escape: whether values are escaped for HTML.
+        extensions: what else is done with a template.
     """
     made = _Environment(
         loader=origin,
+        extensions=extensions,
         undefined=StrictUndefined,
         # Not select_autoescape: it takes `.html.j2` for plain text.
         autoescape=escape,

@@ -1,5 +1,9 @@
 """Rows in, messages out: one bad row fails alone and says where.
 
+Where there is Markdown, the HTML is made from it, and where no template makes the text
+part it is made from the HTML, if that is wanted. What is the same for all messages
+beside these is not the renderer's: see `engine.render.extras`.
+
 The templates of a run are compiled once. What a header may not hold (a line end, a
 NUL, any control code) makes the row fail after rendering; nothing is stripped in
 silence but the white space around a subject.
@@ -21,9 +25,12 @@ from jinja2 import (
 )
 
 from engine.errors import TemplateError as BadTemplate
-from engine.message import HEADER_UNSAFE, Messages
+from engine.message import HEADER_UNSAFE, Extras, Messages
+from engine.render import markdown, plain
 from engine.render.environment import Sources, environment
+from engine.render.extras import ExtrasMaker, Row, Unusable, all_words, varying
 from engine.render.filler import Filler
+from engine.render.recipe import Recipe, Words
 from engine.render.template import CAMPAIGN, Tree
 
 ESCAPED_PARTS = frozenset({"html"})
@@ -31,6 +38,8 @@ ESCAPED_PARTS = frozenset({"html"})
 LINE_ENDS = frozenset("\n\v\f\r\x1c\x1d\x1e\x85\u2028\u2029")
 #: Characters of a failure's detail: some errors quote the value, which may be a book.
 LONGEST_DETAIL = 500
+#: What an attachment is shown by in HTML and Markdown; the second is up to the row.
+SHOWN = re.compile(r"cid:(?:([A-Za-z0-9._@+-]+)|(\{[{%]))")
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +48,9 @@ class Failure:
 
     Attributes:
         row: 0-based input position.
-        reason: short code: `undefined`, `template_error` or `header_unsafe`.
+        reason: short code: `undefined`, `template_error`, `header_unsafe`,
+            `mailbox_unfit`, `attachment_missing`, `attachment_unfit` or
+            `calendar_unfit`.
         detail: template, line and what went wrong there, in one line.
     """
 
@@ -82,8 +93,12 @@ class Renderer:
 
     Args:
         directory: the folder of the templates.
-        parts: `subject`, and `html` or `text` or both, to template names.
+        parts: `subject`, and one or more of `html`, `markdown` and `text`, the first
+            two not together, to template names.
         campaign: what templates see as `campaign`, even where a column has that name.
+        recipe: what messages have beside these parts; None: nothing.
+        derive_text: whether the text part is made from the HTML. It takes some 200 us
+            a message (3.2 kB of HTML, November 2026), a template takes 5.
 
     Raises:
         TemplateError: a template is not there, does not compile or includes one that
@@ -91,39 +106,96 @@ class Renderer:
     """
 
     def __init__(
-        self, directory: Path, parts: Mapping[str, str], campaign: Mapping[str, Any]
+        self,
+        directory: Path,
+        parts: Mapping[str, str],
+        campaign: Mapping[str, Any],
+        *,
+        recipe: Recipe | None = None,
+        derive_text: bool = False,
     ) -> None:
         self._sources = Sources(directory)
-        plain = environment(self._sources, escape=False)
-        escaping = environment(self._sources, escape=True)
-        by_part = {p: escaping if p in ESCAPED_PARTS else plain for p in parts}
-        for env in (plain, escaping):
+        self._plain = environment(self._sources, escape=False)
+        by_part = dict.fromkeys(parts, self._plain)
+        if "html" in parts:
+            by_part["html"] = environment(self._sources, escape=True)
+        if "markdown" in parts:
+            by_part["markdown"] = environment(
+                self._sources, escape=False, extensions=[markdown.Marks]
+            )
+        for env in (self._plain, *by_part.values()):
             env.globals[CAMPAIGN] = campaign
-        self._trees = {
+        self._parts = {
             part: Tree.read(by_part[part], self._sources, name)
             for part, name in parts.items()
         }
-        problems = [p for tree in self._trees.values() for p in tree.problems]
+        inline = self._read_inline(recipe)
+        self._trees = [*self._parts.values(), *inline.values()]
+        problems = [p for tree in self._trees for p in tree.problems]
         if problems:
             raise BadTemplate(*dict.fromkeys(problems))
         fillers = {p: Filler(by_part[p].get_template(n)) for p, n in parts.items()}
         self._subject = fillers["subject"]
         self._html = fillers.get("html")
         self._text = fillers.get("text")
-        self._files = {str(self._sources.file(n)): n for n in self._sources.texts}
+        self._markdown = fillers.get("markdown")
+        self._convert = markdown.converter() if self._markdown else None
+        derived = derive_text and not self._text
+        self._derive = plain.reader() if derived else None
+        self._maker = self._compiled(recipe, inline)
+        self._files = self._sources.labels
+
+    def _read_inline(self, recipe: Recipe | None) -> dict[Words[Any], Tree]:
+        """Read the inline templates of a recipe."""
+        trees = {}
+        for words in all_words(recipe) if recipe else ():
+            if words.inline:
+                file = recipe.file if recipe else Path()
+                name = self._sources.add_inline(words.place, words.text, file)
+                trees[words] = Tree.read(self._plain, self._sources, name)
+        return trees
+
+    def _compiled(
+        self, recipe: Recipe | None, inline: Mapping[Words[Any], Tree]
+    ) -> ExtrasMaker | None:
+        """Compile a recipe; None if all its messages are alike."""
+        if recipe is None or not varying(recipe):
+            return None
+        fillers = {
+            words: Filler(self._plain.get_template(tree.names[0]))
+            for words, tree in inline.items()
+        }
+        return ExtrasMaker(
+            recipe, lambda words: fillers[words].fill if words.inline else _nothing
+        )
 
     @property
     def columns(self) -> frozenset[str] | None:
         """The columns that the templates read; None where any may be read."""
-        if any(tree.dynamic for tree in self._trees.values()):
+        if any(tree.dynamic for tree in self._trees):
             return None
-        trees = self._trees.values()
-        return frozenset(n for tree in trees for n in (*tree.asked, *tree.optional))
+        return frozenset(
+            name for tree in self._trees for name in (*tree.asked, *tree.optional)
+        )
 
     @property
     def sources(self) -> dict[str, str]:
         """The text of every template file in use, by its name below the folder."""
         return dict(self._sources.texts)
+
+    def shown_ids(self) -> frozenset[str] | None:
+        """Return what attachments the HTML shows; None where a row may choose them."""
+        parts = (self._parts.get("html"), self._parts.get("markdown"))
+        found = [
+            match
+            for tree in parts
+            if tree is not None
+            for name in tree.names
+            for match in SHOWN.finditer(self._sources.read(name))
+        ]
+        if any(match[2] for match in found):
+            return None
+        return frozenset(match[1] for match in found)
 
     def check_columns(self, columns: Iterable[str]) -> None:
         """Refuse templates that ask for what the list does not have.
@@ -132,7 +204,7 @@ class Renderer:
             TemplateError: with every such name, its file and line.
         """
         known = list(columns)
-        problems = [p for tree in self._trees.values() for p in tree.missing(known)]
+        problems = [p for tree in self._trees for p in tree.missing(known)]
         if problems:
             raise BadTemplate(*dict.fromkeys(problems))
 
@@ -150,38 +222,52 @@ class Renderer:
         message_ids = chunk["message_id"].to_list()
         kept: list[int] = []
         shown: list[str] = []
-        subjects: list[str] = []
-        htmls: list[str] | None = None if self._html is None else []
-        texts: list[str] | None = None if self._text is None else []
+        bodies: list[tuple[str, str, str, str]] = []
+        extras: list[Extras] = []
         failures: list[Failure] = []
         for place, values in enumerate(chunk["data"].to_list()):
             values.pop(CAMPAIGN, None)
             try:
-                subject = _header(self._subject.fill(values), "subject")
+                made = self._bodies(values)
                 name = _header(names[place], "display name")
-                html = self._html.fill(values) if self._html else ""
-                text = self._text.fill(values) if self._text else ""
-                _refuse_surrogates(subject=subject, html=html, text=text)
+                if self._maker is not None:
+                    row = Row(values, addresses[place], name, message_ids[place])
+                    extras.append(self._maker.make(row))
             except Exception as error:  # noqa: BLE001 - a template can raise anything
                 failures.append(self._failure(rows[place], error, values))
                 continue
             kept.append(place)
             shown.append(name)
-            subjects.append(subject)
-            if htmls is not None:
-                htmls.append(html)
-            if texts is not None:
-                texts.append(text)
+            bodies.append(made)
+        has_html = self._html is not None or self._markdown is not None
+        has_text = self._text is not None or self._derive is not None
         messages = Messages(
             rows=[rows[place] for place in kept],
             addresses=[addresses[place] for place in kept],
             names=shown,
             message_ids=[message_ids[place] for place in kept],
-            subjects=subjects,
-            htmls=htmls,
-            texts=texts,
+            subjects=[made[0] for made in bodies],
+            htmls=[made[1] for made in bodies] if has_html else None,
+            texts=[made[2] for made in bodies] if has_text else None,
+            markdowns=[made[3] for made in bodies] if self._markdown else None,
+            extras=None if self._maker is None else extras,
         )
         return Rendered(messages, failures)
+
+    def _bodies(self, values: Mapping[str, Any]) -> tuple[str, str, str, str]:
+        """Return subject, HTML, text and Markdown of a row; "" for what is not."""
+        subject = _header(self._subject.fill(values), "subject")
+        html = self._html.fill(values) if self._html else ""
+        source = ""
+        if self._markdown and self._convert:
+            source = markdown.unmarked(self._markdown.fill(values))
+            _refuse_surrogates(markdown=source)
+            html = self._convert(source)
+        text = self._text.fill(values) if self._text else ""
+        _refuse_surrogates(subject=subject, html=html, text=text)
+        if self._derive:
+            text = self._derive(html)
+        return subject, html, text, source
 
     def _failure(
         self, row: int, error: Exception, values: Mapping[str, Any]
@@ -189,9 +275,11 @@ class Renderer:
         match error:
             case Unfit():
                 reason = "template_error" if error.is_surrogate else "header_unsafe"
-                tree = self._trees.get(error.part)
+                tree = self._parts.get(error.part)
                 place = tree.names[0] if tree else "the list"
                 what = _told(error, values)
+            case Unusable():
+                reason, place, what = error.reason, error.place, error.detail
             case UndefinedError():
                 reason, place = "undefined", self._place(error)
                 what = str(error).replace("'None' has", "an empty cell has", 1)
@@ -211,15 +299,21 @@ class Renderer:
         """
         files = self._files
         if isinstance(error, TemplateSyntaxError):  # of a template that the row chose
-            return f"{files.get(error.filename or '', 'template')}:{error.lineno}"
+            file, _ = files.get(error.filename or "", ("template", False))
+            return f"{file}:{error.lineno}"
         place = "template"
         step = error.__traceback__
         while step is not None:
             name = files.get(step.tb_frame.f_code.co_filename)
             if name is not None:
-                place = f"{name}:{step.tb_lineno}"
+                file, inline = name
+                place = file if inline else f"{file}:{step.tb_lineno}"
             step = step.tb_next
         return place
+
+
+def _nothing(values: Mapping[str, Any]) -> str:  # noqa: ARG001 - the form of a filler
+    raise AssertionError("a constant is not filled")
 
 
 def _in_words(error: Exception) -> str:

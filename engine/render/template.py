@@ -85,7 +85,7 @@ class Tree:
                     else f"columns: {', '.join(known)}"
                 )
                 yield (
-                    f'{self.origin.file(template)}:{line}: "{name}" is not a column '
+                    f'{self.origin.where(template, line)}: "{name}" is not a column '
                     f"of the list; {hint}"
                 )
 
@@ -96,13 +96,14 @@ class Tree:
         file = self.origin.file(name)
         tree, problem = _parsed(env, self.origin, name)
         if tree is None:
-            self.problems.append(f"{file}{problem}")
+            self.problems.append(problem)
             return
         self.problems += [
-            f"{file}:{line}: {what}" for line, what in _unknown(env, tree)
+            f"{self.origin.where(name, line)}: {what}"
+            for line, what in _unknown(env, tree)
         ]
         if all(_is_the_same_for_every_row(node) for node in tree.body):
-            self.origin.shareable.add(str(file))
+            self.origin.shareable.add(file)
         self._note_names(env, name, tree)
         for kind in Reference.__args__:
             for reference in tree.find_all(kind):
@@ -127,7 +128,7 @@ class Tree:
                 self._add(env, found)
             elif not getattr(node, "ignore_missing", False):
                 self.problems.append(
-                    f"{self.origin.file(name)}:{node.lineno}: there is no template "
+                    f"{self.origin.where(name, node.lineno)}: there is no template "
                     f"{' or '.join(names)} in {self.origin.directory}"
                 )
 
@@ -136,22 +137,22 @@ def _parsed(
     env: Environment, origin: Sources, name: str
 ) -> tuple[nodes.Template | None, str]:
     """Parse and compile a template; else say what keeps it from compiling."""
-    file = str(origin.file(name))
+    file = origin.file(name)
     try:
         source = origin.read(name)
         tree = env.parse(source, name, file)
         env.compile(source, name, file)
     except UnicodeDecodeError:
-        return None, ": is not UTF-8; save it as UTF-8"
+        return None, f"{file}: is not UTF-8; save it as UTF-8"
     except OSError as error:
-        return None, f": cannot be read: {error.strerror}"
+        return None, f"{file}: cannot be read: {error.strerror}"
     except TemplateSyntaxError as error:
-        return None, f":{error.lineno}: {error.message}"
+        return None, f"{origin.where(name, error.lineno)}: {error.message}"
     # What Jinja leaves to Python to refuse: the same argument twice, brackets without
     # end, a number of thousands of digits. It knows no line of the template.
     except (SyntaxError, ValueError, ArithmeticError, RecursionError) as error:
         what = re.sub(r"\bl_\d+_", "", getattr(error, "msg", None) or str(error))
-        return None, f": does not compile: {what}"
+        return None, f"{file}: does not compile: {what}"
     return tree, ""
 
 
