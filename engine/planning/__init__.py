@@ -10,6 +10,7 @@ was planned, however long it takes and however often it is taken up again. No ne
     plan.py    the plan: what it says of itself, and what follows from a campaign
     draw.py    a new plan, drawn up and frozen
     again.py   the plan of an earlier start: taken up, compared, tried again
+    extras.py  copies, headers, files and invitations: from the file to a recipe
 """
 
 from engine.planning.again import as_planned, differences, rows_of, take_up

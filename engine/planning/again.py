@@ -2,6 +2,7 @@
 
 import hashlib
 from collections.abc import Collection
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +14,15 @@ from engine.campaign import Campaign
 from engine.errors import RunError
 from engine.manifest import Manifest
 from engine.outcome import Status
-from engine.planning.plan import Plan, provider_of, template_view
-from engine.render import Renderer
+from engine.planning import extras
+from engine.planning.plan import (
+    Occasion,
+    Plan,
+    base_url_of,
+    limited,
+    provider_of,
+    renderer_of,
+)
 from engine.rundir import RunDirectory
 
 
@@ -43,28 +51,31 @@ def take_up(directory: RunDirectory, campaign: Campaign) -> Plan:
             credentials have changed.
 
     Raises:
-        RunError: the frozen list or a template is not what the manifest says.
+        RunError: the frozen list, a template or an attachment is not what the manifest
+            says, or a folder of attachments is gone.
     """
     manifest = Manifest.read(directory)
-    changed = [
-        str(directory.templates / name)
-        for name, sha256 in manifest.templates.items()
-        if not _is_file(directory.templates / name, sha256)
-    ]
-    if not _is_file(directory.recipients, manifest.snapshot):
-        changed.append(str(directory.recipients))
+    frozen = {
+        **{directory.templates / n: sha for n, sha in manifest.templates.items()},
+        **{extras.kept(directory, n): s for n, s in manifest.attachments.items()},
+        directory.recipients: manifest.snapshot,
+    }
+    changed = [str(path) for path, sha in frozen.items() if not _is_file(path, sha)]
     if changed:
         raise RunError(
             f"changed since the run was planned: {', '.join(changed)}",
             hint="restore the run directory from a backup, or start a new run",
         )
-    parts = campaign.message.parts
+    moment = datetime.fromisoformat(manifest.created_at)
+    recipe = extras.recipe_of(campaign, moment, extras.again(manifest, directory))
+    occasion = Occasion(rehearsal=manifest.rehearsal, base_url=base_url_of(campaign))
+    held, _ = limited(campaign, occasion)
     return Plan(
         manifest,
-        campaign,
+        held,
         directory,
-        provider_of(campaign, manifest.run, manifest.batch_size, manifest.created_at),
-        Renderer(directory.templates, parts, template_view(campaign)),
+        provider_of(campaign, manifest.run, manifest.batch_size, recipe),
+        renderer_of(campaign, directory.templates, recipe),
         [],
     )
 
@@ -88,11 +99,13 @@ def differences(
         for key, value in sorted(now.items())
         if then.get(key) != value
     ]
-    parts = campaign.message.parts
-    renderer = Renderer(campaign.templates, parts, template_view(campaign))
+    moment = datetime.fromisoformat(manifest.created_at)
+    recipe = extras.recipe_of(campaign, moment, extras.NONE)
+    renderer = renderer_of(campaign, campaign.templates, recipe)
     for name, text in renderer.sources.items():
         if manifest.templates.get(name) != hashlib.sha256(text.encode()).hexdigest():
             found.append(str(campaign.templates / name))
+    found += extras.changed(manifest, campaign)
     if _contents(manifest.source) != _contents(recipients.fingerprint(source)):
         found.append(f"the list {campaign.recipients.source or ''}".rstrip())
     if manifest.limit != limit:

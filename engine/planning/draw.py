@@ -4,6 +4,7 @@ import hashlib
 import importlib.metadata
 import platform
 from collections.abc import Callable
+from datetime import datetime
 from functools import partial
 from typing import TypeVar
 
@@ -14,15 +15,18 @@ from engine.campaign import Campaign
 from engine.errors import CampaignError, RecipientsError
 from engine.manifest import Manifest
 from engine.outcome import Status
+from engine.planning import extras
+from engine.planning.extras import Attached
 from engine.planning.plan import (
     Occasion,
     Plan,
     batch_size,
+    limited,
     provider_of,
-    template_view,
+    renderer_of,
 )
-from engine.providers.base import Finding
-from engine.render import Renderer
+from engine.providers.base import Finding, Provider
+from engine.render import Recipe, Renderer
 from engine.rundir import RunDirectory
 
 T = TypeVar("T")
@@ -56,11 +60,16 @@ def draw_up(
             Nothing is left behind that a later run could take for a plan.
     """
     occasion = occasion or Occasion()
-    size = batch_size(campaign)
+    held, told = limited(campaign, occasion)
     created_at = rundir.now()
-    provider = provider_of(campaign, directory.run, size, created_at)
-    findings = provider.review()
-    renderer, frame = _checked(campaign, source, findings)
+    errors: list[CampaignError] = []
+    attached = _tried(errors, lambda: extras.read(campaign)) or extras.NONE
+    recipe = extras.recipe_of(campaign, datetime.fromisoformat(created_at), attached)
+    size = batch_size(held, attached)
+    provider = provider_of(campaign, directory.run, size, recipe)
+    findings = [*provider.review(), *_too_heavy(provider, attached)]
+    renderer, frame = _checked(campaign, source, findings, recipe, errors)
+    findings += _shown(recipe, renderer, attached)
     columns = _columns(campaign, renderer, _names(frame, source))
     with recipients.translating(source):
         planned = snapshot.write(
@@ -89,35 +98,33 @@ def draw_up(
         limit=limit,
         rows=rows,
         planned={status or "mailable": planned.get(status, 0) for status in PLANNED},
-        chunk=_chunk(campaign, size, planned.get(None, 0)),
+        chunk=size if recipe.files else _chunk(held, size, planned.get(None, 0)),
         batch_size=size,
         snapshot=rundir.sha256(directory.recipients),
         templates=_copy_templates(renderer, directory),
-        versions=_versions(),
+        attachments=extras.keep(campaign, attached, directory),
+        folders={name: str(folder) for name, folder in attached.folders.items()},
+        versions=_versions(campaign),
     )
-    return Plan(
-        manifest,
-        campaign,
-        directory,
-        provider,
-        renderer,
-        [f.text for f in findings if f.severity == "warning"],
-    )
+    warnings = [f.text for f in findings if f.severity == "warning"]
+    return Plan(manifest, held, directory, provider, renderer, [*told, *warnings])
 
 
 def _checked(
-    campaign: Campaign, source: recipients.Source, findings: list[Finding]
+    campaign: Campaign,
+    source: recipients.Source,
+    findings: list[Finding],
+    recipe: Recipe,
+    errors: list[CampaignError],
 ) -> tuple[Renderer, pl.LazyFrame]:
     """Check provider, templates and list, and all against each other.
 
     Raises:
-        CampaignError: with the problems of all of them.
+        CampaignError: with the problems of all of them, and those found before.
     """
-    errors: list[CampaignError] = []
     if refused := [f.text for f in findings if f.severity == "error"]:
         errors.append(CampaignError(*(f"{campaign.file}: {text}" for text in refused)))
-    parts, view = campaign.message.parts, template_view(campaign)
-    renderer = _tried(errors, lambda: Renderer(campaign.templates, parts, view))
+    renderer = _tried(errors, lambda: renderer_of(campaign, campaign.templates, recipe))
     types = campaign.recipients.types
     frame = _tried(errors, lambda: recipients.load(source, types=types))
     if frame is not None:
@@ -128,6 +135,35 @@ def _checked(
     if renderer is None or frame is None or errors:
         raise _together(errors)
     return renderer, frame
+
+
+def _too_heavy(provider: Provider, attached: Attached) -> list[Finding]:
+    """Say whether the files alone are more than one request has room for."""
+    most = provider.capabilities.max_batch_bytes
+    if attached.size <= most:
+        return []
+    told = (
+        f"[[message.attachments]] have {attached.size:,} bytes in base64; a request to "
+        f"{provider.title} takes {most:,}"
+    )
+    return [Finding("error", told)]
+
+
+def _shown(recipe: Recipe, renderer: Renderer, attached: Attached) -> list[Finding]:
+    """Say which pictures the HTML does not show, or shows and does not have."""
+    told = [f"{text}; it is left out" for text in attached.absent]
+    has = {f.content_id for f in recipe.files if f.content_id is not None}
+    shown = renderer.shown_ids()
+    if shown is not None:
+        told += [
+            f'[[message.attachments]] inline = "{name}": the HTML has no "cid:{name}"'
+            for name in sorted(has - shown)
+        ]
+        told += [
+            f'the HTML shows "cid:{name}", and no attachment has inline = "{name}"'
+            for name in sorted(shown - has)
+        ]
+    return [Finding("warning", text) for text in told]
 
 
 def _tried(errors: list[CampaignError], step: Callable[[], T]) -> T | None:
@@ -199,7 +235,11 @@ def _copy_templates(renderer: Renderer, directory: RunDirectory) -> dict[str, st
     return hashes
 
 
-def _versions() -> dict[str, str]:
-    names = ("mailvolley", "jinja2", "orjson", "polars")
+def _versions(campaign: Campaign) -> dict[str, str]:
+    message = campaign.message
+    names = ["mailvolley", "jinja2", "orjson", "polars"]
+    names += ["markdown-it-py"] if message.markdown else []
+    names += ["lxml"] if message.derives_text else []
+    names += ["icalendar"] if message.calendar else []
     packages = {name: importlib.metadata.version(name) for name in names}
     return {"python": platform.python_version(), **packages}

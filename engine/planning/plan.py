@@ -1,22 +1,26 @@
 """The plan: what it says of itself, and what follows from a campaign alone."""
 
 from dataclasses import dataclass
-from datetime import datetime
 from pathlib import Path
-from typing import Any
+from urllib.parse import urlsplit
 
 import polars as pl
 
-from engine import pace, providers, snapshot
-from engine.campaign import Campaign
+from engine import pace, providers, render, snapshot
+from engine.campaign import Campaign, is_inline, is_loopback
 from engine.manifest import Manifest
-from engine.message import Envelope, Extras, Messages
+from engine.message import Envelope, Messages
+from engine.planning.extras import Attached
 from engine.providers.base import Provider
-from engine.render import Renderer
+from engine.render import Recipe, Renderer
 from engine.rundir import RunDirectory
 
 #: Messages shown by `plan`.
 SAMPLE = 3
+#: Bytes of a request taken for a message with attachments, beside those that all have:
+#: its bodies, and each file that its row chooses. Batches are cut by their true bytes;
+#: this keeps what a worker holds at once within reason.
+BODIES, CHOSEN_FILE = 10_000, 500_000
 
 
 @dataclass(frozen=True, slots=True, weakref_slot=True)
@@ -25,7 +29,8 @@ class Plan:
 
     Attributes:
         manifest: what the run is.
-        campaign: the campaign.
+        campaign: the campaign; its limits are those that hold, the provider's
+            documented ones where it sets none.
         directory: where the snapshot is.
         provider: speaks the API.
         renderer: the compiled templates.
@@ -109,28 +114,33 @@ def inputs(plan: Plan) -> list[Path]:
     return [plan.campaign.file, *(Path(file["path"]) for file in files)]
 
 
-def provider_of(campaign: Campaign, run: str, size: int, created_at: str) -> Provider:
+def provider_of(campaign: Campaign, run: str, size: int, recipe: Recipe) -> Provider:
     """Make the provider that speaks for a run of a campaign.
 
     Args:
         campaign: the campaign.
         run: the run's id.
         size: messages of one request at most.
-        created_at: the moment that its messages bear: the manifest's.
+        recipe: what the messages have beside their parts; made for the run.
     """
     kind = providers.load(campaign.provider.name)
     message = campaign.message
+    has_html = message.html is not None or message.markdown is not None
     envelope = Envelope(
         campaign=campaign.name,
         run=run,
-        date=datetime.fromisoformat(created_at),
+        date=recipe.moment,
         kind=campaign.kind,
         sender=message.sender,
         tags=message.tags,
-        html=message.html is not None,
-        text=message.text is not None,
+        html=has_html,
+        text=bool(message.text) or (has_html and message.derives_text),
+        markdown=message.markdown is not None,
         named=campaign.recipients.name is not None,
-        extras=Extras(reply_to=message.reply_to, headers=message.headers),
+        track_opens=message.track_opens,
+        track_clicks=message.track_clicks,
+        extras=render.shared(recipe),
+        varying=render.varying(recipe),
         header_names=tuple(message.headers),
     )
     given = campaign.provider.model_dump(exclude_none=True)
@@ -138,10 +148,27 @@ def provider_of(campaign: Campaign, run: str, size: int, created_at: str) -> Pro
     return kind(envelope, batch_size=size, **settings)
 
 
-def batch_size(campaign: Campaign) -> int:
+def renderer_of(campaign: Campaign, templates: Path, recipe: Recipe) -> Renderer:
+    """Compile the templates of a campaign, from their folder or a run's copies."""
+    message = campaign.message
+    return Renderer(
+        templates,
+        message.parts,
+        {"name": campaign.name, "tags": list(message.tags)},
+        recipe=recipe,
+        derive_text=message.derives_text,
+    )
+
+
+def batch_size(campaign: Campaign, attached: Attached) -> int:
     """Messages of one request at most: the provider's limit, ours and the rate's."""
     limits = campaign.limits
-    most = providers.load(campaign.provider.name).capabilities.max_batch
+    can = providers.load(campaign.provider.name).capabilities
+    most = can.max_batch
+    if campaign.message.attachments:
+        chosen = sum(is_inline(file.path) for file in campaign.message.attachments)
+        each = BODIES + attached.size + chosen * CHOSEN_FILE
+        most = max(1, min(most, can.max_batch_bytes // each))
     return pace.largest_batch(
         min(most, limits.batch_size or most, limits.max_exposure or most),
         messages_per_second=limits.messages_per_second,
@@ -149,6 +176,33 @@ def batch_size(campaign: Campaign) -> int:
     )
 
 
-def template_view(campaign: Campaign) -> dict[str, Any]:
-    """Return what templates see as `campaign`."""
-    return {"name": campaign.name, "tags": list(campaign.message.tags)}
+def limited(campaign: Campaign, occasion: "Occasion") -> tuple[Campaign, list[str]]:
+    """Let the provider's documented limits hold where a campaign sets none.
+
+    Not on this machine: a rehearsal need not take as long as the real thing.
+
+    Returns:
+        The campaign with the limits that hold, and a sentence for each that it did not
+        set itself.
+    """
+    if occasion.rehearsal or is_loopback(urlsplit(occasion.base_url).hostname or ""):
+        return campaign, []
+    kind = providers.load(campaign.provider.name)
+    documented = {
+        "messages_per_second": kind.capabilities.messages_per_second,
+        "requests_per_second": kind.capabilities.requests_per_second,
+    }
+    taken = {
+        key: rate
+        for key, rate in documented.items()
+        if rate is not None and getattr(campaign.limits, key) is None
+    }
+    if not taken:
+        return campaign, []
+    limits = campaign.limits.model_copy(update=taken)
+    told = [
+        f"{kind.title}'s documented limit holds, for [limits] sets none: "
+        f"{key} = {rate:g}"
+        for key, rate in taken.items()
+    ]
+    return campaign.model_copy(update={"limits": limits}), told
