@@ -6,7 +6,6 @@ base64 there is no `-`, and a text that has it is not sent as 7bit.
 """
 
 import binascii
-import re
 from typing import NamedTuple
 
 #: How every boundary begins.
@@ -26,7 +25,7 @@ _BASE64_PAYS = 6
 _QUOTED_LINE = 76
 #: What `b2a_qp` leaves to be done: dots; and where it writes the space at the end of a
 #: line as `=20` it does not count the two characters more (Python 3.11 to 3.14).
-_UNTIDY = re.compile(rb"(?m)^\.|=(20|09)$")
+_UNTIDY = (b"\n.", b"=20\n", b"=09\n")
 
 
 class Body(NamedTuple):
@@ -55,7 +54,7 @@ def body(text: str) -> Body:
         encoded = binascii.b2a_base64(data.replace(b"\n", b"\r\n"), newline=False)
         return Body(b"base64", lines(encoded))
     encoded = binascii.b2a_qp(data)
-    if _UNTIDY.search(encoded):
+    if encoded[:1] == b"." or any(mark in encoded for mark in _UNTIDY):
         encoded = b"\n".join(map(_tidied, encoded.split(b"\n")))
     return Body(b"quoted-printable", encoded.replace(b"\n", b"\r\n"))
 

@@ -122,10 +122,11 @@ def _encoded_words(value: str, used: int) -> bytes:
     """Write text as encoded words, `q` or `b`, whichever is shorter."""
     room = max(_ROOM - used + 1, _LEAST)  # the first line has no leading space
     quoted = [*map(_quoted, value)]
-    sizes = [len(character.encode()) for character in value]
-    if sum(map(len, quoted)) <= 4 * (sum(sizes) + 2) // 3:
+    data = value.encode()
+    if sum(map(len, quoted)) <= 4 * (len(data) + 2) // 3:
         kind, words = "q", _packed(quoted, [*map(len, quoted)], room, _ROOM)
     else:
+        sizes = [len(character.encode()) for character in value]
         pieces = _packed([*value], sizes, room // 4 * 3, _ROOM // 4 * 3)
         kind, words = "b", [*map(_base64, pieces)]
     return "\r\n ".join(f"{_START}{kind}?{word}{_END}" for word in words).encode()
@@ -137,6 +138,8 @@ def _base64(piece: str) -> str:
 
 def _packed(units: list[str], sizes: list[int], room: int, later: int) -> list[str]:
     """Join units to words that fit: the first into `room`, the others into `later`."""
+    if sum(sizes) <= room:
+        return ["".join(units)]
     words, word, free = [], "", room
     for unit, size in zip(units, sizes, strict=True):
         if size > free:
