@@ -246,6 +246,20 @@ async def test_a_refused_account_ends_it_at_the_first_question(run: Handmade) ->
     assert told.open == 6
 
 
+async def test_a_plan_without_status_endpoint_is_told_of_webhooks(
+    run: Handmade,
+) -> None:
+    """MailerLogic sells its Events API apart."""
+    redefine(run, name="mailerlogic")
+    body = {"error": "forbidden", "message": "no", "reason": "event_api_disabled"}
+    told = await track(run, Site(lambda _: (403, body)))
+    assert told.cause is not None
+    assert "events serve" in told.cause.hint
+    told = await track(run, Site(lambda _: (401, {})))
+    assert told.cause is not None
+    assert "MAILERLOGIC_EVENTS_TOKEN" in told.cause.hint
+
+
 async def test_a_stop_keeps_what_was_answered(run: Handmade) -> None:
     """And the next one asks about the others alone."""
     reached = trio.Event()

@@ -197,7 +197,7 @@ def _again(run: Path, how: Mapping[str, Any]) -> str:
 
 def _show(told: Tracked, code: ExitCode, *, again: str) -> None:
     """Tell a person what came of it, and what to type next."""
-    if told.due:
+    if told.asked:
         _show_counts(told)
     if told.failure:
         output.line("error", told.failure, colour="red")

@@ -24,6 +24,8 @@ from engine.wire import Wire
 
 #: Seconds without any answer after which it stops. Nobody is harmed by asking later.
 PATIENCE = 600.0
+#: The same before the first answer ever.
+FIRST_PATIENCE = 10.0
 
 
 class Told(NamedTuple):
@@ -41,7 +43,7 @@ class Told(NamedTuple):
 
 
 def _breaker() -> Breaker:
-    return Breaker(patience=PATIENCE)
+    return Breaker(patience=PATIENCE, first_patience=FIRST_PATIENCE)
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,6 +7,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
+from http import HTTPStatus
 from pathlib import Path
 from typing import Final
 
@@ -196,12 +197,23 @@ class Track:
             except* EngineError as group:
                 raise first(group) from None
         self._told.cause = self._stop.cause
-        if isinstance(self._stop.cause, AccountRejected) and self._tracker.token:
-            self._stop.cause.hint = f"look at the token in {self._tracker.token}"
+        if isinstance(self._stop.cause, AccountRejected):
+            self._stop.cause.hint = self._hint(self._stop.cause)
         left = await trio.to_thread.run_sync(self._find_due)
         self._told.open = len(left) + left.fresh
         self._told.types = _new(self._directory.events, began)
         return self._told
+
+    def _hint(self, refused: AccountRejected) -> str:
+        """Say what to do where the account may not ask."""
+        if refused.http_status == HTTPStatus.FORBIDDEN:
+            return "its webhooks tell the same: mailvolley events serve"
+        name = self._tracker.token
+        if refused.http_status == HTTPStatus.UNAUTHORIZED and name:
+            if os.environ.get(name):
+                return f"look at the token in {name}"
+            return f"it may want a token of its own: export {name}=…"
+        return refused.hint
 
     async def _ask(self, on_progress: Callable[[int], None]) -> None:
         asking = Asking(
