@@ -3,7 +3,10 @@
 import hashlib
 import json
 from dataclasses import asdict, dataclass
+from datetime import datetime
 from typing import Any, Self
+
+from pydantic import TypeAdapter
 
 from engine import rundir
 from engine.errors import RunError
@@ -79,19 +82,39 @@ class Manifest:
             RunError: it is not there or not a manifest.
         """
         try:
-            return cls(**json.loads(directory.manifest.read_bytes()))
+            manifest = cls(**json.loads(directory.manifest.read_bytes()))
+            TypeAdapter(cls).validate_json(manifest.to_json(), strict=True)
+            datetime.fromisoformat(manifest.created_at)
+            _ = manifest.mailable, manifest.versions["mailvolley"]
         except FileNotFoundError:
-            raise RunError(f"{directory.path}: there is no such run") from None
+            raise RunError(
+                f"{directory.path}: there is no such run",
+                hint="see which there are: mailvolley status FOLDER",
+            ) from None
         except OSError as error:
             raise RunError(
                 f"{directory.manifest}: cannot be read: {error.strerror}"
             ) from error
-        except (ValueError, TypeError, RecursionError) as error:
+        except (ValueError, TypeError, KeyError, RecursionError) as error:
             raise RunError(
                 f"{directory.manifest}: cannot be read: it is damaged, or of another "
                 "version of mailvolley",
                 hint="restore the run directory from a backup, or start a new run",
             ) from error
+        return manifest
+
+    def check_snapshot(self, directory: RunDirectory) -> None:
+        """Refuse a frozen list that is not what was planned.
+
+        Raises:
+            RunError: it is gone or changed.
+        """
+        path = directory.recipients
+        if not path.is_file() or rundir.sha256(path) != self.snapshot:
+            raise RunError(
+                f"{path}: is not what was planned",
+                hint="restore the run directory from a backup",
+            )
 
     @property
     def mailable(self) -> int:

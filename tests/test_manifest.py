@@ -31,7 +31,7 @@ MANIFEST = Manifest(
     templates={"s.j2": "2" * 64},
     attachments={"1/logo.png": "3" * 64},
     folders={"invoices": "/srv/invoices"},
-    versions={"python": "3.11.7"},
+    versions={"mailvolley": "0.1.0", "python": "3.11.7"},
 )
 
 
@@ -101,4 +101,25 @@ def test_folder_in_place_of_a_manifest_is_told(tmp_path: Path) -> None:
     directory = RunDirectory(tmp_path)
     directory.manifest.mkdir()
     with pytest.raises(RunError, match="cannot be read: Is a directory"):
+        Manifest.read(directory)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"base_url": None},
+        {"planned": "other"},
+        {"planned": {}},
+        {"versions": {}},
+        {"created_at": "yesterday"},
+        {"definition": []},
+    ],
+)
+def test_manifest_that_says_nothing_sensible_is_told(
+    tmp_path: Path, change: dict[str, object]
+) -> None:
+    """A run whose manifest cannot be believed is never taken for one of elsewhere."""
+    directory = RunDirectory(tmp_path)
+    replace(MANIFEST, **change).write(directory)
+    with pytest.raises(RunError, match="damaged"):
         Manifest.read(directory)
