@@ -6,8 +6,10 @@ held whole.
 
 Rules: nothing is mended and nothing passed over. A file with one broken line is refused
 with the line's number: what comes after a line that was cut off may be missing too.
+A byte order mark before the first of it, as editors on Windows write, means nothing.
 """
 
+import codecs
 import json
 from collections.abc import Callable, Iterator
 from functools import partial
@@ -40,7 +42,7 @@ def read(path: Path, parse: Parse) -> Iterator[Event]:
     """
     try:
         with path.open("rb") as file:
-            first = b"\n"
+            first = _marked(file.readline(_LONGEST)) or b"\n"
             while first.isspace():
                 first = file.readline(_LONGEST)
         _refuse_compressed(path, first)
@@ -65,6 +67,11 @@ def _refuse_compressed(path: Path, first: bytes) -> None:
         )
 
 
+def _marked(first: bytes) -> bytes:
+    """Return the first line of a file without its byte order mark."""
+    return first.removeprefix(codecs.BOM_UTF8)
+
+
 def _opens_an_array(first: bytes) -> bool:
     """Tell an array that spans lines from a line that holds several posts."""
     if not first.lstrip().startswith(b"["):
@@ -84,13 +91,14 @@ def _lines(path: Path) -> Iterator[tuple[str, bytes]]:
                 raise EventsError(
                     f"{path}:{number}: the line is longer than {_LONGEST >> 20} MiB"
                 )
-            if line.strip():
-                yield f"{path}:{number}", line
+            post = _marked(line) if number == 1 else line
+            if post.strip():
+                yield f"{path}:{number}", post
 
 
 def _items(path: Path) -> Iterator[tuple[str, bytes]]:
     """Yield every object of an array, after its place."""
-    with path.open(encoding="utf-8") as file:
+    with path.open(encoding="utf-8-sig") as file:
         array = _Array(path, file)
         array.expect("[")
         if array.found("]"):

@@ -63,6 +63,28 @@ def test_lines_and_arrays_hold_the_same(write: Write, content: str) -> None:
     assert ids(write(content)) == ["0", "1", "2"]
 
 
+@pytest.mark.parametrize(
+    "content",
+    [
+        lines(3),
+        "\n" + lines(3),
+        json.dumps([post(0), post(1), post(2)]),
+        json.dumps([post(0), post(1), post(2)], indent=2),
+        "\n" + json.dumps([post(0), post(1), post(2)], indent=2),
+    ],
+    ids=["lines", "blank first", "array", "pretty", "pretty, blank first"],
+)
+def test_a_byte_order_mark_before_it_all_means_nothing(
+    write: Write, content: str
+) -> None:
+    """Editors on Windows write one; an error after it still has its right place."""
+    marked = f"\ufeff{content}"
+    assert ids(write(marked)) == ["0", "1", "2"]
+    assert ids(write("\ufeff")) == []
+    with pytest.raises(EventsError, match=":2: is not JSON"):
+        ids(write("\ufeff{}\nrow,status\n"))
+
+
 @pytest.mark.parametrize("content", ["", "\n\n", "[]", "[\n]", " [ \n\n ] \n", "{}\n"])
 def test_nothing_is_no_event(write: Write, content: str) -> None:
     """An empty file, an empty array and a ping are read and hold nothing."""
