@@ -5,8 +5,8 @@
 The house, from the doors down; a file imports only from floors below its own:
 
     doors      cli/  api
-    machine    job │ run report history reconcile verify/ intake │ planning/ deliver
-               receiver/ track/ │ stop cloudmailin/
+    machine    job │ run report receiver/ track/ │ planning/ deliver reconcile verify/
+               intake │ stop history cloudmailin/
     edges      recipients/  journal/  wire  pace/  results  events/  secret
                suppression  unsubscribe
                asked

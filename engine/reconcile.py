@@ -21,8 +21,8 @@ from typing import Final
 
 import trio
 
-from engine import events, results, rundir, webhooks
-from engine.errors import EngineError, JournalError, RunError, first
+from engine import events, history, results, rundir, webhooks
+from engine.errors import EngineError, RunError, first
 from engine.event import REFUSED, TAKEN, Event
 from engine.events import By, Match, Roster
 from engine.journal import Journal
@@ -130,23 +130,11 @@ async def reconcile(directory: RunDirectory, path: Path) -> Reconciled:
 @contextmanager
 def _opened(directory: RunDirectory, manifest: Manifest) -> Iterator[Journal]:
     """Open the journal of a run, with what a crash left called in doubt."""
-    path, restore = directory.journal, "restore the run directory from a backup"
-    if not path.exists() and directory.has_begun():
-        raise RunError(f"{path}: is gone, and something was sent", hint=restore)
-    if not path.exists():
-        raise RunError(
-            f"{directory.path}: nothing of it was sent, so nothing is in doubt",
-            hint=f"send it: mailvolley resume {directory.path}",
-        )
-    try:
-        journal = Journal.open(path)
-    except JournalError as error:
-        raise RunError(str(error), hint=error.hint or restore) from error
-    with journal:
-        if journal.fact("manifest") != manifest.sha256:
+    with history.opened(directory, manifest) as journal:
+        if journal is None:
             raise RunError(
-                f"{path}: belongs to another plan than the manifest beside it",
-                hint=restore,
+                f"{directory.path}: nothing of it was sent, so nothing is in doubt",
+                hint=f"send it: mailvolley resume {directory.path}",
             )
         journal.replay()
         yield journal

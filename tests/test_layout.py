@@ -22,9 +22,9 @@ FLOORS = (
     {"manifest", "snapshot"},
     {"recipients", "secret", "journal", "wire", "pace", "results", "events"}
     | {"suppression", "unsubscribe", "asked"},
-    {"stop", "cloudmailin"},
+    {"stop", "cloudmailin", "history"},
     {"planning", "deliver", "reconcile", "verify", "intake"},
-    {"history", "run", "report", "receiver", "track"},
+    {"run", "report", "receiver", "track"},
     {"job"},
     {"api"},
     {"cli"},
