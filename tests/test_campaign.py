@@ -121,7 +121,8 @@ def test_good_file_gives_its_values(write: Write) -> None:
         (
             below("colours", "a = 1"),
             ("colours: there is no such key; "
-            "keys: name, kind, recipients, message, provider, limits"),
+            "keys: name, kind, recipients, message, provider, limits, unsubscribe, "
+            "start_by, expect, stop, canary, lint"),
         ),
         (
             changed('source = "list.csv"', ""),
@@ -867,7 +868,7 @@ def test_schema_has_every_key_with_a_description() -> None:
         if isinstance(field.annotation, type)
         and issubclass(field.annotation, BaseModel)
     ]
-    assert 5 == len(sections)
+    assert 6 == len(sections)
     for section, form in sections:
         keys = [field.alias or name for name, field in section.model_fields.items()]
         assert keys == list(form["properties"])

@@ -3,13 +3,14 @@
 load       read, overridden, checked
 problems   what is wrong, in the words of the file
 sections   its tables; [message] has a file of its own: message
+guards     the tables that hold a campaign back
 values     what a single value may be: also judged when a row has filled it
 """
 
 from engine.campaign.load import load, rebased, schema
 from engine.campaign.message import AttachedFile, Calendar
-from engine.campaign.sections import Campaign, Catalogue, Limits, Token, is_loopback
-from engine.campaign.values import is_inline
+from engine.campaign.sections import Campaign, Catalogue, Limits, Token
+from engine.campaign.values import is_inline, is_loopback
 
 __all__ = [
     "AttachedFile",

@@ -208,6 +208,9 @@ class Message(Section):
         (), strict=False, description="files that travel with the message"
     )
     calendar: Calendar | None = Field(None, description="an invitation")
+    postal_address: Named | None = Field(
+        None, description="the sender's: templates see campaign.postal_address"
+    )
 
     @field_validator("headers", "metadata")
     @classmethod

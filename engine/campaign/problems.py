@@ -26,10 +26,13 @@ WORDS = {
     "greater_than": "must be above {gt:g}",
     "greater_than_equal": "must be at least {ge}",
     "int_type": "must be a whole number",
+    "datetime_type": "must be a moment: 2026-12-24T18:00:00+01:00",
+    "less_than": "must be below {lt:g}",
     "less_than_equal": "must be at most {le}",
     "model_type": "must be a section of its own",
     "string_too_short": "must not be empty",
     "string_type": "must be text, in quotation marks",
+    "timezone_aware": "needs its offset from UTC: 2026-12-24T18:00:00+01:00",
     "tuple_type": 'must be a list: ["…", "…"]',
 }
 #: Types of error that are told without the value.

@@ -7,7 +7,6 @@ What the providers know of their own settings comes in as a catalogue, through
 pydantic's validation context; this module knows none of them by name.
 """
 
-import ipaddress
 import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -15,6 +14,7 @@ from typing import Literal, Self
 from urllib.parse import urlsplit
 
 from pydantic import (
+    AwareDatetime,
     Field,
     PrivateAttr,
     ValidationInfo,
@@ -23,8 +23,9 @@ from pydantic import (
 )
 from pydantic_core import PydanticCustomError
 
+from engine.campaign.guards import Canary, Expect, Lint, StopRules, Unsubscribe
 from engine.campaign.message import Message
-from engine.campaign.values import Named, Section
+from engine.campaign.values import Named, Section, is_loopback
 from engine.message import HEADER_UNSAFE
 
 #: Provider name to the keys of [provider] that it takes beyond the common ones.
@@ -219,6 +220,17 @@ class Campaign(Section):
     )
     provider: Provider = Field(description="a section with name and token")
     limits: Limits = Limits()
+    unsubscribe: Unsubscribe | None = Field(
+        None, description="a section with url: one-click unsubscribe"
+    )
+    start_by: AwareDatetime | None = Field(
+        None,
+        description="not begun after this moment: 2026-12-24T18:00:00+01:00",
+    )
+    expect: Expect | None = Field(None, description="how many it should reach")
+    stop: StopRules | None = Field(None, description="when a run ends by itself")
+    canary: Canary | None = Field(None, description="a few first, then the rest")
+    lint: Lint = Lint()
 
     _file: Path = PrivateAttr(default=Path("campaign.toml"))
 
@@ -226,6 +238,12 @@ class Campaign(Section):
     def file(self) -> Path:
         """The file it was read from: its relative paths start in that folder."""
         return self._file
+
+    @property
+    def audience(self) -> str:
+        """The list that one leaves by a link: the section's, else the campaign's."""
+        named = self.unsubscribe.list if self.unsubscribe else None
+        return named or self.name
 
     @property
     def home(self) -> Path:
@@ -266,16 +284,6 @@ def _scheme_and_host(url: str) -> tuple[str, str]:
     if port == 0 or not (HOST.fullmatch(host) or ":" in host):
         return "", ""
     return parts.scheme, host
-
-
-def is_loopback(host: str) -> bool:
-    """Whether a host name or address is this machine itself."""
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
 
 
 def home_of(file: Path) -> Path:

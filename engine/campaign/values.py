@@ -8,6 +8,7 @@ A reader takes a text and returns what it means, or raises a `ValueError` with a
 sentence for people.
 """
 
+import ipaddress
 import re
 from collections.abc import Callable
 from datetime import date, datetime, timedelta
@@ -82,6 +83,16 @@ class Section(BaseModel):
 def is_inline(text: str) -> bool:
     """Whether a text of the campaign file is a template itself."""
     return "{{" in text or "{%" in text
+
+
+def is_loopback(host: str) -> bool:
+    """Whether a host name or address is this machine itself."""
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
 
 
 # -- readers ---------------------------------------------------------------------------
