@@ -12,7 +12,7 @@ from engine.manifest import Manifest
 from engine.message import Envelope, Messages
 from engine.planning.extras import Attached
 from engine.providers.base import Provider
-from engine.render import Recipe, Renderer
+from engine.render import Recipe, Renderer, Watch
 from engine.rundir import RunDirectory
 
 #: Messages shown by `plan`.
@@ -124,9 +124,17 @@ def provider_of(campaign: Campaign, run: str, size: int, recipe: Recipe) -> Prov
         recipe: what the messages have beside their parts; made for the run.
     """
     kind = providers.load(campaign.provider.name)
+    envelope = envelope_of(campaign, run, recipe)
+    given = campaign.provider.model_dump(exclude_none=True)
+    settings = {key: given[key] for key in kind.settings if key in given}
+    return kind(envelope, batch_size=size, **settings)
+
+
+def envelope_of(campaign: Campaign, run: str, recipe: Recipe) -> Envelope:
+    """Say what all messages of a run share."""
     message = campaign.message
     has_html = message.html is not None or message.markdown is not None
-    envelope = Envelope(
+    return Envelope(
         campaign=campaign.name,
         run=run,
         date=recipe.moment,
@@ -143,12 +151,11 @@ def provider_of(campaign: Campaign, run: str, size: int, recipe: Recipe) -> Prov
         varying=render.varying(recipe),
         header_names=tuple(message.headers),
     )
-    given = campaign.provider.model_dump(exclude_none=True)
-    settings = {key: given[key] for key in kind.settings if key in given}
-    return kind(envelope, batch_size=size, **settings)
 
 
-def renderer_of(campaign: Campaign, templates: Path, recipe: Recipe) -> Renderer:
+def renderer_of(
+    campaign: Campaign, templates: Path, recipe: Recipe, *, watch: Watch | None = None
+) -> Renderer:
     """Compile the templates of a campaign, from their folder or a run's copies."""
     message = campaign.message
     return Renderer(
@@ -157,6 +164,7 @@ def renderer_of(campaign: Campaign, templates: Path, recipe: Recipe) -> Renderer
         {"name": campaign.name, "tags": list(message.tags)},
         recipe=recipe,
         derive_text=message.derives_text,
+        watch=watch,
     )
 
 

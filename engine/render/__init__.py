@@ -9,12 +9,14 @@ recipe.py        what a campaign says of copies, headers, files and invitations
 extras.py        the same, compiled: what is shared, and what differs from row to row
 files.py         attachments, read from one folder and from nowhere else
 calendar.py      an invitation
+watch.py         who looks on while templates are filled
 render.py        all of a message together; one bad row fails alone
 """
 
 from engine.render.extras import shared, varying
 from engine.render.recipe import File, Invitation, Recipe, Words
 from engine.render.render import Failure, Rendered, Renderer
+from engine.render.watch import Watch
 
 __all__ = [
     "Failure",
@@ -23,6 +25,7 @@ __all__ = [
     "Recipe",
     "Rendered",
     "Renderer",
+    "Watch",
     "Words",
     "shared",
     "varying",

@@ -32,6 +32,7 @@ from engine.render.extras import ExtrasMaker, Row, Unusable, all_words, varying
 from engine.render.filler import Filler
 from engine.render.recipe import Recipe, Words
 from engine.render.template import CAMPAIGN, Tree
+from engine.render.watch import Watch
 
 ESCAPED_PARTS = frozenset({"html"})
 #: What ends a line, for one reader of mail or another.
@@ -99,6 +100,8 @@ class Renderer:
         recipe: what messages have beside these parts; None: nothing.
         derive_text: whether the text part is made from the HTML. It takes some 200 us
             a message (3.2 kB of HTML, November 2026), a template takes 5.
+        watch: told of the branches that rows take; then nothing is remembered from row
+            to row.
 
     Raises:
         TemplateError: a template is not there, does not compile or includes one that
@@ -113,7 +116,9 @@ class Renderer:
         *,
         recipe: Recipe | None = None,
         derive_text: bool = False,
+        watch: Watch | None = None,
     ) -> None:
+        self._watch = watch
         self._sources = Sources(directory)
         self._plain = environment(self._sources, escape=False)
         by_part = dict.fromkeys(parts, self._plain)
@@ -123,8 +128,10 @@ class Renderer:
             by_part["markdown"] = environment(
                 self._sources, escape=False, extensions=[markdown.Marks]
             )
-        for env in (self._plain, *by_part.values()):
+        for env in {id(env): env for env in (self._plain, *by_part.values())}.values():
             env.globals[CAMPAIGN] = campaign
+            if watch is not None:
+                watch.attach(env)
         self._parts = {
             part: Tree.read(by_part[part], self._sources, name)
             for part, name in parts.items()
@@ -227,6 +234,8 @@ class Renderer:
         failures: list[Failure] = []
         for place, values in enumerate(chunk["data"].to_list()):
             values.pop(CAMPAIGN, None)
+            if self._watch is not None:
+                self._watch.begin(place)
             try:
                 made = self._bodies(values)
                 name = _header(names[place], "display name")
