@@ -1,6 +1,7 @@
-"""One worker: render, pace, intent, POST, classify, settle.
+"""One worker: make, pace, intent, POST, classify, settle.
 
-For every request, in this order and no other:
+Its hand makes the batches and carries them (`engine.crew`); the worker decides. For
+every request, in this order and no other:
 
     pace.turn ─▶ journal.intend ─▶ depart ─▶ POST ─▶ what came of it
                  (on the disk)     (sent      ├ an answer: one outcome per message
@@ -13,19 +14,22 @@ while the run is being cancelled. A wait can be ended by `Stop`; an exchange und
 cannot, except by cancelling the nursery, and then its batch is in doubt.
 """
 
-import hashlib
 import math
 import random
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import timedelta
-from types import TracebackType
-from typing import Protocol, Self
 
 import polars as pl
 import trio
 
-from engine.batch import batches, halves
+from engine.crew import (
+    PROCESS_LOST,
+    Hand,
+    HandsLost,
+    NotSent,
+    Parcel,
+)
 from engine.errors import (
     JournalError,
     ProviderError,
@@ -34,17 +38,14 @@ from engine.errors import (
     Unavailable,
 )
 from engine.journal import Journal
-from engine.message import Batch, Messages, Request, Response
 from engine.outcome import Outcomes, Status
 from engine.pace import Pace, Turn
-from engine.providers.base import TOO_LARGE, Provider
+from engine.providers.base import TOO_LARGE, Capabilities
 from engine.record import Attempt, RowOutcome
-from engine.render import Failure, Renderer
+from engine.render import Failure
 from engine.retry import Breaker, Decision, GiveUp, Retry, RetryPolicy, StopRun
 from engine.stop import Stop
 
-#: Bytes of a batch that are not its messages: brackets, keys, commas.
-FRAME = 256
 #: Splits of one batch at most, for each halving that it has room for. One bad message
 #: among 1000 takes ten; if all are bad, the rest is rejected after forty.
 SPLITS_PER_HALVING = 4
@@ -54,47 +55,19 @@ SPLITS_PER_HALVING = 4
 KEY_MARGIN = 300.0
 
 
-class Connection(Protocol):
-    """What a worker needs of its way to the provider. Also an async context manager."""
-
-    async def __aenter__(self) -> Self:
-        """Be ready."""
-
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        """Hang up."""
-
-    async def exchange(self, request: Request, *, sent: Callable[[], None]) -> Response:
-        """Send a request and read its answer whole, or say how far it got.
-
-        `sent` is called when all of it is on the wire.
-        """
-        ...
-
-
 @dataclass(frozen=True, slots=True)
 class Delivery:
     """What the workers of a run share.
 
     Attributes:
-        campaign: the campaign's name.
-        generation: 1 for its first sending, 2 for the next.
-        batch_size: messages of one request at most.
+        can: what the provider can do.
         settled: one byte per input row: not 0 where an earlier attempt at this run
             left nothing to do.
         stop: ends the run early.
         on_progress: called after every batch, with the messages it settled.
     """
 
-    campaign: str
-    generation: int
-    batch_size: int
-    provider: Provider
-    renderer: Renderer
+    can: Capabilities
     journal: Journal
     pace: Pace
     settled: bytearray
@@ -105,50 +78,24 @@ class Delivery:
     random: Callable[[], float] = random.random
 
     async def work(
-        self, wire: Connection, chunks: trio.MemoryReceiveChannel[pl.DataFrame]
+        self, hand: Hand, chunks: trio.MemoryReceiveChannel[pl.DataFrame]
     ) -> None:
         """Deliver chunks until there are none left or the run is to end."""
-        async with wire:
+        async with hand:
             async for chunk in chunks:
-                await self._chunk(wire, chunk)
+                try:
+                    await self._chunk(hand, chunk)
+                except HandsLost as error:
+                    self.stop.request(error)
                 if self.stop.requested:
                     return
 
-    async def _chunk(self, wire: Connection, chunk: pl.DataFrame) -> None:
-        rendered = self.renderer.render(chunk)
-        most = self.provider.capabilities.max_batch_bytes - FRAME
-        messages, parts, too_large = self._encoded(rendered.messages, most)
-        await self._skip([*rendered.failures, *too_large])
-        for batch in batches(
-            messages,
-            parts,
-            campaign=self.campaign,
-            generation=self.generation,
-            max_count=self.batch_size,
-            max_bytes=most,
-        ):
-            budget = SPLITS_PER_HALVING * len(batch).bit_length()
-            await self._batch(wire, batch, Splits(budget))
-
-    def _encoded(
-        self, messages: Messages, most: int
-    ) -> tuple[Messages, list[bytes], list[Failure]]:
-        """Encode messages, and set those aside that no request has room for."""
-        parts = self.provider.encode(messages)
-        large = [place for place, part in enumerate(parts) if len(part) > most]
-        if not large:
-            return messages, parts, []
-        failures = [
-            Failure(
-                messages.rows[place],
-                "message_too_large",
-                f"the message has {len(parts[place]):,} bytes; at most {most:,} can "
-                f"be sent through {self.provider.name}",
-            )
-            for place in large
-        ]
-        kept = [place for place, part in enumerate(parts) if len(part) <= most]
-        return messages.at(kept), [parts[place] for place in kept], failures
+    async def _chunk(self, hand: Hand, chunk: pl.DataFrame) -> None:
+        made = await hand.make(chunk)
+        await self._skip(made.failures)
+        for parcel in made.parcels:
+            budget = SPLITS_PER_HALVING * len(parcel.rows).bit_length()
+            await self._parcel(hand, parcel, Splits(budget))
 
     async def _skip(self, failures: list[Failure]) -> None:
         new = [failure for failure in failures if not self.settled[failure.row]]
@@ -164,57 +111,62 @@ class Delivery:
         )
         self.on_progress(len(new))
 
-    async def _batch(
+    async def _parcel(
         self,
-        wire: Connection,
-        batch: Batch,
+        hand: Hand,
+        parcel: Parcel,
         splits: "Splits",
         parent: str | None = None,
     ) -> None:
         """Deliver a batch: one outcome per message, or the run is to end."""
-        if self.journal.is_split(batch.id) or await self._whole(
-            wire, batch, splits, parent
+        if self.journal.is_split(parcel.id) or await self._whole(
+            hand, parcel, splits, parent
         ):
-            for half in halves(batch):
-                await self._batch(wire, half, splits, parent=batch.id)
+            for half in await hand.halves(parcel):
+                await self._parcel(hand, half, splits, parent=parcel.id)
 
     async def _whole(
-        self, wire: Connection, batch: Batch, splits: "Splits", parent: str | None
+        self, hand: Hand, parcel: Parcel, splits: "Splits", parent: str | None
     ) -> bool:
         """Deliver a batch in one request, as often as it takes.
 
         Returns:
             Whether it was refused as a whole and has been split.
         """
-        if self.stop.requested or self.settled[batch.rows[0]]:
+        if self.stop.requested or self.settled[parcel.rows[0]]:
             return False
-        request = self.provider.request(batch)
-        sending = Sending(batch, request, parent, splits)
+        sending = Sending(parcel, parent, splits)
         if not self._may_begin(sending):
             return False
-        while True:
-            error = await self._attempt(wire, sending)
+        while await self._is_ready(hand, sending):
+            error = await self._attempt(hand, sending)
             if error is None or self.stop.requested:
-                return self.journal.is_split(batch.id)
-            if not (isinstance(error, Throttled) or self.breaker.is_open):
+                return self.journal.is_split(parcel.id)
+            if not (isinstance(error, Throttled | NotSent) or self.breaker.is_open):
                 sending.faults += 1
+        return False
+
+    async def _is_ready(self, hand: Hand, sending: "Sending") -> bool:
+        """Have the bytes at hand. In doubt, others than before must not go."""
+        before, sending.parcel = sending.parcel, await hand.ready(sending.parcel)
+        return not sending.in_doubt or before.sha256 == sending.parcel.sha256
 
     def _may_begin(self, sending: "Sending") -> bool:
         """Leave a batch in doubt unless the same bytes and a fresh key are at hand."""
         age = 0.0
-        if (doubt := self.journal.doubt_of(sending.batch.id)) is not None:
+        if (doubt := self.journal.doubt_of(sending.parcel.id)) is not None:
             sha256, intended_at = doubt
             age = (self.journal.now() - intended_at).total_seconds()
-            if sha256 != sending.sha256 or age < 0:
+            if sha256 != sending.parcel.sha256 or age < 0:
                 return False
             sending.in_doubt = True
-        known = self.provider.capabilities.key_seconds - KEY_MARGIN
+        known = self.can.key_seconds - KEY_MARGIN
         sending.known_until = trio.current_time() + known - age
         return not sending.is_stale()
 
     async def _attempt(
-        self, wire: Connection, sending: "Sending"
-    ) -> ProviderError | None:
+        self, hand: Hand, sending: "Sending"
+    ) -> ProviderError | NotSent | None:
         """Send a batch once, when its turn comes.
 
         Returns:
@@ -222,14 +174,19 @@ class Delivery:
             nothing more is to be done for it as a whole.
         """
         with self.stop.ends() as scope:
-            async with self.pace.turn(len(sending.batch)) as turn:
+            async with self.pace.turn(len(sending.parcel.rows)) as turn:
                 number = await self._depart(turn, sending)
                 if sending.is_stale():  # the wait was too long
                     turn.unanswered()
                     await self._take_back(sending, number)
                     return None
                 self.stop.unstoppable(scope)
-                error, attempt = await self._exchange(wire, turn, sending, number)
+                try:
+                    error, attempt = await self._exchange(hand, turn, sending, number)
+                except NotSent as lost:
+                    turn.unanswered()
+                    await self._take_back(sending, number)
+                    return lost
                 if error is None:
                     return None
                 decision = self._judge(turn, sending, error)
@@ -243,17 +200,17 @@ class Delivery:
 
     async def _depart(self, turn: Turn, sending: "Sending") -> int:
         """Write the intent and wait for the moment to send. Returns the attempt."""
-        batch = sending.batch
-        keyed = self.provider.capabilities.idempotency == "key"
+        parcel = sending.parcel
+        keyed = self.can.idempotency == "key"
         try:
             with trio.CancelScope(shield=True):  # an fsync: milliseconds
                 number = await self.journal.intend(
-                    batch.id,
-                    batch.rows,
-                    body_sha256=sending.sha256,
-                    body_bytes=len(sending.request.body),
+                    parcel.id,
+                    parcel.rows,
+                    body_sha256=parcel.sha256,
+                    body_bytes=parcel.size,
                     parent=sending.parent,
-                    idempotency_key=batch.id if keyed else None,
+                    idempotency_key=parcel.id if keyed else None,
                 )
         except JournalError as error:
             if not self.journal.is_closing():
@@ -274,15 +231,15 @@ class Delivery:
         attempt = Attempt(number, self.journal.now(), 0.0, "not_sent", None, None)
         with trio.CancelScope(shield=True):
             if sending.in_doubt:
-                await self.journal.doubt(sending.batch.id, attempt)
+                await self.journal.doubt(sending.parcel.id, attempt)
             else:
-                await self.journal.release(sending.batch.id, attempt)
+                await self.journal.release(sending.parcel.id, attempt)
 
     async def _exchange(
-        self, wire: Connection, turn: Turn, sending: "Sending", number: int
+        self, hand: Hand, turn: Turn, sending: "Sending", number: int
     ) -> tuple[ProviderError | None, Attempt]:
         """POST, and record an answer. An error is for the caller to judge."""
-        batch = sending.batch
+        parcel = sending.parcel
         began, clock = self.journal.now(), trio.current_time()
 
         def attempt(result: str, status: int | None, detail: str | None) -> Attempt:
@@ -290,19 +247,18 @@ class Delivery:
             return Attempt(number, began, seconds, result, status, detail)
 
         try:
-            response = await wire.exchange(sending.request, sent=turn.sent)
-            outcomes = self.provider.outcomes(batch, response)
+            status, outcomes = await hand.exchange(parcel, sent=turn.sent)
         except ProviderError as error:
             return error, attempt(error.reason, error.http_status, str(error))
         except trio.Cancelled:
             with trio.CancelScope(shield=True):
-                await self.journal.doubt(batch.id, attempt("cut", None, None))
+                await self.journal.doubt(parcel.id, attempt("cut", None, None))
             raise
-        ended = attempt("answered", response.status, None)
+        ended = attempt("answered", status, None)
         self.breaker.answered()
         with trio.CancelScope(shield=True):
-            await self.journal.settle(batch.id, outcomes, ended)
-        self.on_progress(len(batch))
+            await self.journal.settle(parcel.id, outcomes, ended)
+        self.on_progress(len(parcel.rows))
         return None, ended
 
     def _judge(self, turn: Turn, sending: "Sending", error: ProviderError) -> Decision:
@@ -311,7 +267,9 @@ class Delivery:
         The other workers are told before this turn ends and one of them departs.
         """
         hold = None
-        if isinstance(error, Unavailable | Unanswered):
+        if error.reason == PROCESS_LOST:
+            turn.unanswered()
+        elif isinstance(error, Unavailable | Unanswered):
             turn.unanswered()
             hold = self.breaker.failed(trio.current_time(), self.random)
         else:
@@ -321,7 +279,7 @@ class Delivery:
             faults=0 if self.breaker.is_open else sending.faults,
             throttles=self.pace.storms_in_a_row,
             random=self.random,
-            keyed=self.provider.capabilities.idempotency == "key",
+            keyed=self.can.idempotency == "key",
         )
         if isinstance(decision, StopRun) and decision.retry_after is not None:
             moment = self.journal.now() + timedelta(seconds=decision.retry_after)
@@ -346,33 +304,33 @@ class Delivery:
         decision: Decision,
     ) -> None:
         """Write down what a failed attempt means for the batch."""
-        batch = sending.batch
+        parcel = sending.parcel
         # What is surely not accepted now may have been before.
         sending.in_doubt |= isinstance(error, Unanswered)
         match decision:
             case _ if sending.in_doubt:
-                await self.journal.doubt(batch.id, attempt)
+                await self.journal.doubt(parcel.id, attempt)
                 if isinstance(decision, GiveUp):
-                    self.on_progress(len(batch))
+                    self.on_progress(len(parcel.rows))
             case Retry() | StopRun():
-                await self.journal.release(batch.id, attempt)
+                await self.journal.release(parcel.id, attempt)
             case GiveUp(status=Status.REJECTED) if self._may_split(sending, error):
                 sending.splits.left -= 1
-                await self.journal.split(batch.id, attempt)
+                await self.journal.split(parcel.id, attempt)
             case GiveUp(status=status):
                 outcomes = Outcomes.uniform(
-                    len(batch), status, reason=error.reason, detail=str(error)
+                    len(parcel.rows), status, reason=error.reason, detail=str(error)
                 )
-                await self.journal.settle(batch.id, outcomes, attempt)
-                self.on_progress(len(batch))
+                await self.journal.settle(parcel.id, outcomes, attempt)
+                self.on_progress(len(parcel.rows))
 
     def _may_split(self, sending: "Sending", error: ProviderError) -> bool:
         """Whether the halves of a refused batch may fare better, and nobody was mailed.
 
         A request that is too large was refused whole by its nature.
         """
-        whole = self.provider.capabilities.all_or_nothing or error.reason == TOO_LARGE
-        return whole and len(sending.batch) > 1 and sending.splits.left > 0
+        whole = self.can.all_or_nothing or error.reason == TOO_LARGE
+        return whole and len(sending.parcel.rows) > 1 and sending.splits.left > 0
 
     async def _rest(self, seconds: float) -> None:
         """Wait before the next attempt of one batch; a stop ends the wait."""
@@ -392,6 +350,7 @@ class Sending:
     """One batch on its way.
 
     Attributes:
+        parcel: the batch.
         parent: the batch that was split into it, or None.
         splits: shared with all pieces of the same batch.
         faults: attempts so far that were its own: no throttles, no outage.
@@ -401,17 +360,12 @@ class Sending:
             provider is sure to know its key.
     """
 
-    batch: Batch
-    request: Request
+    parcel: Parcel
     parent: str | None
     splits: Splits
     faults: int = 0
     in_doubt: bool = False
     known_until: float = -math.inf
-    sha256: bytes = field(init=False)
-
-    def __post_init__(self) -> None:
-        self.sha256 = hashlib.sha256(self.request.body).digest()
 
     def is_stale(self) -> bool:
         """Whether sending it again could mail its members twice."""

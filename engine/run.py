@@ -18,7 +18,8 @@ import trio
 
 from engine import results, rundir, snapshot, wire
 from engine.campaign import Limits
-from engine.deliver import Connection, Delivery
+from engine.crew import Connection, Hand, Inline, Maker
+from engine.deliver import Delivery
 from engine.errors import EngineError, JournalError, first
 from engine.journal import Journal
 from engine.outcome import InDoubt, Outcomes, Status
@@ -180,11 +181,7 @@ class Run:
     async def _deliver(self, journal: Journal, *, resumed: bool) -> None:
         plan, limits = self._plan, self._plan.campaign.limits
         delivery = Delivery(
-            campaign=plan.manifest.campaign,
-            generation=plan.manifest.generation,
-            batch_size=plan.manifest.batch_size,
-            provider=plan.provider,
-            renderer=plan.renderer,
+            can=plan.provider.capabilities,
             journal=journal,
             pace=_pace(limits, plan.manifest.batch_size, resumed=resumed),
             settled=journal.marks(plan.manifest.rows, LEFT_ALONE),
@@ -198,10 +195,15 @@ class Run:
             async with trio.open_nursery() as working:
                 watching.start_soon(self._end_drain, working.cancel_scope)
                 working.start_soon(self._read, delivery.settled, send)
-                for _ in range(self._workers()):
-                    working.start_soon(delivery.work, self.connect(), receive.clone())
+                for hand in self._hands():
+                    working.start_soon(delivery.work, hand, receive.clone())
                 receive.close()
             watching.cancel_scope.cancel()
+
+    def _hands(self) -> list[Hand]:
+        """Give each worker its hand."""
+        maker = Maker.of(self._plan)
+        return [Inline(maker, self.connect()) for _ in range(self._workers())]
 
     def _workers(self) -> int:
         """Requests in flight: no more than there are, or than may be in doubt."""

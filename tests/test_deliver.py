@@ -22,6 +22,7 @@ import trio
 from trio.testing import MockClock
 
 from engine.batch import message_ids
+from engine.crew import Inline, Maker
 from engine.deliver import Delivery
 from engine.errors import AccountRejected, Throttled, Unanswered, Unavailable
 from engine.journal import Journal
@@ -266,12 +267,10 @@ class Desk:
         return [row for row, found in self.outcomes.items() if found is status]
 
     async def _deliver(self, journal: Journal) -> None:
+        provider = self.provider(ENVELOPE, batch_size=self.batch_size)
+        maker = Maker("welcome", 1, self.batch_size, provider, self._renderer())
         delivery = Delivery(
-            campaign="welcome",
-            generation=1,
-            batch_size=self.batch_size,
-            provider=self.provider(ENVELOPE, batch_size=self.batch_size),
-            renderer=self._renderer(),
+            can=provider.capabilities,
             journal=journal,
             pace=self.pace,
             settled=journal.marks(self.rows, DONE),
@@ -286,7 +285,8 @@ class Desk:
         send.close()
         async with trio.open_nursery() as nursery:
             for _ in range(self.workers):
-                nursery.start_soon(delivery.work, self.server, receive.clone())
+                hand = Inline(maker, self.server)
+                nursery.start_soon(delivery.work, hand, receive.clone())
             receive.close()
 
     def _list(self) -> pl.DataFrame:

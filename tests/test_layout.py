@@ -23,7 +23,9 @@ FLOORS = (
     {"recipients", "secret", "journal", "wire", "pace", "results", "events"}
     | {"suppression", "unsubscribe", "asked"},
     {"stop", "cloudmailin", "history"},
-    {"planning", "deliver", "reconcile", "verify", "intake"},
+    {"planning", "reconcile", "verify", "intake"},
+    {"crew"},
+    {"deliver"},
     {"run", "report", "receiver", "track"},
     {"job"},
     {"api"},

@@ -123,7 +123,7 @@ class Traffic:
 
 
 class SimulatedConnection:
-    """See `engine.deliver.Connection`."""
+    """See `engine.crew.Connection`."""
 
     def __init__(
         self, world: World, service: Service, traffic: Traffic, latency: float

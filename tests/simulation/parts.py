@@ -19,7 +19,7 @@ from simulation.service import KEY, KEY_SECONDS, Service
 from simulation.told import Words, by_file, by_journal
 from simulation.world import World
 
-from engine.deliver import Connection
+from engine.crew import Connection
 from engine.errors import ProviderError
 from engine.journal import Journal
 from engine.message import Batch, Request, Response

@@ -1,0 +1,116 @@
+"""What a worker needs done: batches made of rows, and batches carried to the provider.
+
+A worker decides; its hand does what costs time of a processor. It renders, encodes and
+cuts rows into batches, keeps their bytes, sends them and reads the answers. The worker
+sees of a batch who is in it and the hash of its bytes: a `Parcel`.
+
+Rules: a hand does one thing at a time. What it has made stays with it until the next
+`make`, or until it was answered well. It never sends on its own account, and never
+twice what it was told to send once.
+"""
+
+from collections.abc import Callable
+from types import TracebackType
+from typing import NamedTuple, Protocol, Self
+
+import polars as pl
+
+from engine.errors import RunError
+from engine.outcome import Outcomes
+from engine.render import Failure
+
+#: Why a request is in doubt whose process ended: it says nothing of the provider.
+PROCESS_LOST = "process_lost"
+
+
+class Parcel(NamedTuple):
+    """A batch that was made, as its worker knows it.
+
+    Attributes:
+        id: see `engine.message.Batch`.
+        rows: 0-based input positions, ascending.
+        sha256: of its request's body, 32 bytes.
+        size: bytes of that body.
+    """
+
+    id: str
+    rows: list[int]
+    sha256: bytes
+    size: int
+
+
+class Made(NamedTuple):
+    """What became of a chunk: its batches in input order, and rows that failed."""
+
+    parcels: list[Parcel]
+    failures: list[Failure]
+
+
+class Answer(NamedTuple):
+    """An answer that was read: its status, and one outcome per message."""
+
+    status: int
+    outcomes: Outcomes
+
+
+class NotSent(Exception):
+    """The batch's bytes were lost before any of them left. `Hand.ready` renews them."""
+
+
+class HandsLost(RunError):
+    """Nobody is left to make and send: the run stops, and can be taken up again."""
+
+
+class Hand(Protocol):
+    """One worker's hand. Also an async context manager."""
+
+    async def __aenter__(self) -> Self:
+        """Be ready."""
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        """Hang up, and forget everything."""
+
+    async def make(self, chunk: pl.DataFrame) -> Made:
+        """Make batches of a chunk of the list; see `engine.snapshot.chunks`.
+
+        The same chunk gives the same batches with the same bytes.
+
+        Raises:
+            HandsLost: there is no hand any more.
+        """
+        ...
+
+    async def ready(self, parcel: Parcel) -> Parcel:
+        """Have a batch's bytes at hand; make them anew where they were lost.
+
+        Returns:
+            The same batch. Its bytes may be others if a file changed meanwhile.
+
+        Raises:
+            HandsLost: there is no hand any more, or it is not the same batch.
+        """
+        ...
+
+    async def halves(self, parcel: Parcel) -> tuple[Parcel, Parcel]:
+        """Cut a batch in the middle; see `engine.batch.halves`.
+
+        Raises:
+            HandsLost: as `make`.
+        """
+        ...
+
+    async def exchange(self, parcel: Parcel, *, sent: Callable[[], None]) -> Answer:
+        """Send a batch and read its answer, or say how far it got.
+
+        `sent` is called when all of it is on the wire.
+
+        Raises:
+            NotSent: surely nothing of it has left, for a reason of our own.
+            ProviderError: as `engine.wire` and the provider say.
+        """
+        ...

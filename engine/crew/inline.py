@@ -1,0 +1,116 @@
+"""A hand in this process: it makes and sends where it is asked to.
+
+A process of the crew has hands of this kind, too: they are asked over its pipe.
+"""
+
+import hashlib
+from collections.abc import Callable, Iterable
+from types import TracebackType
+from typing import Protocol, Self
+
+import polars as pl
+
+from engine.batch import halves
+from engine.crew.hand import Answer, Made, Parcel
+from engine.crew.maker import Maker
+from engine.message import Batch, Request, Response
+
+#: Bytes of bodies that are kept between making and sending. What is beyond is joined
+#: once more when it is sent: a chunk of large attachments is not held twice.
+KEPT = 16 * 1024 * 1024
+
+
+class Connection(Protocol):
+    """What a hand needs of its way to the provider. Also an async context manager."""
+
+    async def __aenter__(self) -> Self:
+        """Be ready."""
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        """Hang up."""
+
+    async def exchange(self, request: Request, *, sent: Callable[[], None]) -> Response:
+        """Send a request and read its answer whole, or say how far it got.
+
+        `sent` is called when all of it is on the wire.
+        """
+        ...
+
+
+class Inline:
+    """See `engine.crew.hand.Hand`.
+
+    Args:
+        maker: makes the batches.
+        wire: the way to the provider, the hand's own.
+    """
+
+    def __init__(self, maker: Maker, wire: Connection) -> None:
+        self._maker = maker
+        self._provider = maker.provider
+        self._wire = wire
+        self._batches: dict[str, Batch] = {}
+        self._requests: dict[str, Request] = {}
+        self._kept = 0
+
+    async def __aenter__(self) -> Self:
+        await self._wire.__aenter__()
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        await self._wire.__aexit__(kind, error, traceback)
+
+    async def make(self, chunk: pl.DataFrame) -> Made:
+        """Make batches of a chunk."""
+        self._batches.clear()
+        self._requests.clear()
+        self._kept = 0
+        made, failures = self._maker.make(chunk)
+        return Made(self._parcels(made), failures)
+
+    async def ready(self, parcel: Parcel) -> Parcel:
+        """Return the batch: nothing is lost here."""
+        return parcel
+
+    async def halves(self, parcel: Parcel) -> tuple[Parcel, Parcel]:
+        """Cut a batch in the middle."""
+        self._forget_request(parcel)
+        first, second = self._parcels(halves(self._batches.pop(parcel.id)))
+        return first, second
+
+    async def exchange(self, parcel: Parcel, *, sent: Callable[[], None]) -> Answer:
+        """Send a batch and read its answer."""
+        batch = self._batches[parcel.id]
+        request = self._requests.get(parcel.id) or self._provider.request(batch)
+        response = await self._wire.exchange(request, sent=sent)
+        outcomes = self._provider.outcomes(batch, response)
+        del self._batches[parcel.id]
+        self._forget_request(parcel)
+        return Answer(response.status, outcomes)
+
+    def _parcels(self, made: Iterable[Batch]) -> list[Parcel]:
+        parcels = []
+        for batch in made:
+            request = self._provider.request(batch)
+            size = len(request.body)
+            if self._kept + size <= KEPT:
+                self._requests[batch.id] = request
+                self._kept += size
+            self._batches[batch.id] = batch
+            sha256 = hashlib.sha256(request.body).digest()
+            parcels.append(Parcel(batch.id, batch.rows, sha256, size))
+        return parcels
+
+    def _forget_request(self, parcel: Parcel) -> None:
+        if self._requests.pop(parcel.id, None) is not None:
+            self._kept -= parcel.size

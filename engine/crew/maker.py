@@ -1,0 +1,82 @@
+"""Rows in, batches out: render, encode, set aside what is too large, cut.
+
+Pure, so whoever makes a chunk makes the same batches with the same bytes: this process,
+another one, or the same run taken up tomorrow.
+"""
+
+from dataclasses import dataclass
+
+import polars as pl
+
+from engine.batch import batches
+from engine.message import Batch, Messages
+from engine.planning import Plan
+from engine.providers.base import Provider
+from engine.render import Failure, Renderer
+
+#: Bytes of a batch that are not its messages: brackets, keys, commas.
+FRAME = 256
+
+
+@dataclass(frozen=True, slots=True)
+class Maker:
+    """Makes the batches of one run.
+
+    Attributes:
+        campaign: the campaign's name.
+        generation: 1 for its first sending, 2 for the next.
+        batch_size: messages of one request at most.
+    """
+
+    campaign: str
+    generation: int
+    batch_size: int
+    provider: Provider
+    renderer: Renderer
+
+    @classmethod
+    def of(cls, plan: Plan) -> "Maker":
+        """Make the maker of a plan."""
+        manifest = plan.manifest
+        return cls(
+            manifest.campaign,
+            manifest.generation,
+            manifest.batch_size,
+            plan.provider,
+            plan.renderer,
+        )
+
+    def make(self, chunk: pl.DataFrame) -> tuple[list[Batch], list[Failure]]:
+        """Make batches of a chunk; and tell which rows failed."""
+        rendered = self.renderer.render(chunk)
+        most = self.provider.capabilities.max_batch_bytes - FRAME
+        messages, parts, too_large = self._encoded(rendered.messages, most)
+        made = batches(
+            messages,
+            parts,
+            campaign=self.campaign,
+            generation=self.generation,
+            max_count=self.batch_size,
+            max_bytes=most,
+        )
+        return list(made), [*rendered.failures, *too_large]
+
+    def _encoded(
+        self, messages: Messages, most: int
+    ) -> tuple[Messages, list[bytes], list[Failure]]:
+        """Encode messages, and set those aside that no request has room for."""
+        parts = self.provider.encode(messages)
+        large = [place for place, part in enumerate(parts) if len(part) > most]
+        if not large:
+            return messages, parts, []
+        failures = [
+            Failure(
+                messages.rows[place],
+                "message_too_large",
+                f"the message has {len(parts[place]):,} bytes; at most {most:,} can "
+                f"be sent through {self.provider.name}",
+            )
+            for place in large
+        ]
+        kept = [place for place, part in enumerate(parts) if len(part) <= most]
+        return messages.at(kept), [parts[place] for place in kept], failures
