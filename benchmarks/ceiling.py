@@ -1,8 +1,8 @@
 """The ceiling: the same bodies, made beforehand, as fast as this machine posts them.
 
 Nothing is read, rendered, encoded, recorded or checked: what remains is the kernel, the
-loop of trio, and one `send` and one `recv` per request. Nobody can be faster in Python
-on trio; the distance to it is what the rest of the work costs.
+loop of trio, and one `send` and one `recv` per request (and OpenSSL's work with TLS).
+Nobody can be faster in Python on trio; the distance to it is what the rest costs.
 
 `prepare` renders the bodies into a file, and is not measured. `post` sends them, round
 and round when there are more messages to send than bodies, so that a long run needs no
@@ -12,53 +12,57 @@ more memory than a short one.
 import argparse
 import json
 import socket
+import ssl
 from collections.abc import Iterator
 from itertools import cycle, islice
 from pathlib import Path
 
 import trio
 
-from benchmarks.sockets import receive_into, send_all
+from benchmarks.sockets import receive_into, send_all, shake_hands
 
 
-def prepare(recipients: Path, out: Path, *, rows: int, batch: int) -> None:
-    """Write the bodies for the first `rows` recipients, one JSON text per line.
+def prepare(recipients: Path, out: Path, *, api: str, rows: int, batch: int) -> None:
+    """Write the requests for the first `rows` recipients, one JSON text per line.
 
     Args:
         recipients: a Parquet list.
         out: the file to write.
+        api: which API they are for.
         rows: messages in all.
-        batch: messages per body; 1 makes bodies for /send.
+        batch: messages per request.
     """
     import polars as pl  # noqa: PLC0415  # `post` must not pay for these two
 
-    from benchmarks.obvious import build_message  # noqa: PLC0415
+    from benchmarks.mail import build_message, build_request  # noqa: PLC0415
 
     with out.open("w", encoding="utf-8") as file:
         for chunk in pl.read_parquet(recipients, n_rows=rows).iter_slices(batch):
             messages = [build_message(row) for row in chunk.iter_rows(named=True)]
-            body = messages[0] if batch == 1 else {"messages": messages}
-            json.dump(body, file, ensure_ascii=False, separators=(",", ":"))
+            _, content = build_request(api, messages, batch=batch)
+            json.dump(content, file, ensure_ascii=False, separators=(",", ":"))
             file.write("\n")
 
 
-def load_requests(bodies: Path, *, batch: int) -> list[bytes]:
+def load_requests(bodies: Path, path: str) -> list[bytes]:
     """Read the bodies and put a head before each."""
-    path = b"/send" if batch == 1 else b"/send/batch"
     head = (
         b"POST %b HTTP/1.1\r\nHost: 127.0.0.1\r\nAuthorization: Bearer bench\r\n"
         b"Content-Type: application/json\r\nContent-Length: %d\r\n\r\n%b"
     )
     with bodies.open("rb") as file:
         lines = (line.rstrip(b"\n") for line in file)
-        return [head % (path, len(line), line) for line in lines]
+        return [head % (path.encode(), len(line), line) for line in lines]
 
 
-async def _post(port: int, requests: Iterator[bytes]) -> None:
+async def _post(
+    port: int, requests: Iterator[bytes], context: ssl.SSLContext | None
+) -> None:
     answer = bytearray(1 << 17)
-    with socket.create_connection(("127.0.0.1", port)) as sock:
-        sock.settimeout(0)
-        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    plain = socket.create_connection(("127.0.0.1", port))
+    plain.settimeout(0)
+    plain.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    with await shake_hands(plain, context, "127.0.0.1") if context else plain as sock:
         for request in requests:
             await send_all(sock, request)
             filled = size = 0
@@ -72,12 +76,15 @@ async def _post(port: int, requests: Iterator[bytes]) -> None:
                     size = head_end + 4 + int(digits)
 
 
-async def post(port: int, requests: list[bytes], *, count: int, workers: int) -> None:
+async def post(
+    port: int, requests: list[bytes], *, count: int, workers: int, tls: bool
+) -> None:
     """Post `count` requests over `workers` connections that share one queue."""
+    context = ssl.create_default_context() if tls else None
     queue = islice(cycle(requests), count)
     async with trio.open_nursery() as nursery:
         for _ in range(workers):
-            nursery.start_soon(_post, port, queue)
+            nursery.start_soon(_post, port, queue, context)
 
 
 def main() -> None:
@@ -89,18 +96,21 @@ def main() -> None:
     command = commands.add_parser("prepare", help="render the bodies")
     command.add_argument("recipients", type=Path)
     command.add_argument("out", type=Path)
+    command.add_argument("--api", default="cloudmails")
     command = commands.add_parser("post", help="send them")
     command.add_argument("bodies", type=Path)
+    command.add_argument("--path", required=True)
     command.add_argument("--port", type=int, required=True)
     command.add_argument("--workers", type=int, default=8)
-    options = parser.parse_args()
-    if options.command == "prepare":
-        prepare(options.recipients, options.out, rows=options.rows, batch=options.batch)
-    else:
-        requests = load_requests(options.bodies, batch=options.batch)
-        count = -(-options.rows // options.batch)
-        workers = options.workers
-        trio.run(lambda: post(options.port, requests, count=count, workers=workers))
+    command.add_argument("--tls", action="store_true")
+    options = vars(parser.parse_args())
+    if options.pop("command") == "prepare":
+        prepare(options.pop("recipients"), options.pop("out"), **options)
+        return
+    requests = load_requests(options.pop("bodies"), options.pop("path"))
+    count = -(-options.pop("rows") // options.pop("batch"))
+    port = options.pop("port")
+    trio.run(lambda: post(port, requests, count=count, **options))
 
 
 if __name__ == "__main__":

@@ -16,8 +16,7 @@ from pathlib import Path
 
 import trio
 
-from benchmarks.__main__ import CAMPAIGN, OUT
-from benchmarks.measure import running_sink
+from benchmarks.measure import CAMPAIGN, OUT, running_sink
 from benchmarks.recipients import write_recipients
 from engine import api, planning
 from engine.journal import Journal

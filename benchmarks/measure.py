@@ -14,7 +14,6 @@ import subprocess
 import sys
 import threading
 import time
-import urllib.request
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -22,6 +21,9 @@ from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).parent.parent
+#: Lists, logs and runs; gigabytes after the 10 million rows.
+OUT = Path(os.environ.get("BENCHMARKS_OUT", ROOT / "benchmarks" / "out")).absolute()
+CAMPAIGN = ROOT / "benchmarks" / "material" / "bench.toml"
 #: Seconds after which a sender counts as hung and is killed.
 PATIENCE = 1800.0
 #: `ru_maxrss` is in KiB, on macOS in bytes.
@@ -59,29 +61,53 @@ class Cost:
 class Sink:
     """A running sink: where it listens, and what it has seen."""
 
+    process: "subprocess.Popen[bytes]"
     port: int
+    smtp_port: int
+    certificate: Path | None
 
     @property
     def url(self) -> str:
         """The base URL of its API."""
-        return f"http://127.0.0.1:{self.port}"
+        scheme = "http" if self.certificate is None else "https"
+        return f"{scheme}://127.0.0.1:{self.port}"
 
-    def stats(self) -> dict[str, Any]:
-        """Ask what came."""
-        with urllib.request.urlopen(f"{self.url}/stats", timeout=30) as answer:
-            stats: dict[str, Any] = json.load(answer)
+    @property
+    def trust(self) -> dict[str, str]:
+        """Variables with which a sender trusts its certificate."""
+        if self.certificate is None:
+            return {}
+        return {"SSL_CERT_FILE": str(self.certificate)}
+
+    def stats(self, *, forget: bool = False) -> dict[str, Any]:
+        """Ask what came, and let it be forgotten; see `benchmarks.tally.Tally`."""
+        told, tell = self.process.stdin, self.process.stdout
+        if told is None or tell is None:
+            raise SenderFailed("the sink has no pipes")
+        told.write(b"forget\n" if forget else b"\n")
+        told.flush()
+        stats: dict[str, Any] = json.loads(tell.readline())
         return stats
 
 
 @contextmanager
-def running_sink(*, strict: bool = False) -> Iterator[Sink]:
-    """Start a sink on the last CPU, if there are several, and stop it afterwards."""
-    command = [sys.executable, "-m", "benchmarks.sink", "--until-eof"]
+def running_sink(
+    *, strict: bool = False, certificate: Path | None = None
+) -> Iterator[Sink]:
+    """Start a sink on the last CPU, if there are several, and stop it afterwards.
+
+    Args:
+        strict: parse and add up every mail.
+        certificate: speak TLS with this one, key included.
+    """
+    command = [sys.executable, "-m", "benchmarks.sink"]
     cores = os.cpu_count() or 1
     if cores > 1:
         command += ["--cpu", str(cores - 1)]
     if strict:
         command.append("--strict")
+    if certificate is not None:
+        command += ["--tls", str(certificate)]
     pipe = subprocess.PIPE
     with subprocess.Popen(
         command,
@@ -94,9 +120,29 @@ def running_sink(*, strict: bool = False) -> Iterator[Sink]:
             line = process.stdout.readline() if process.stdout else b""
             if not line:
                 raise SenderFailed("the sink did not start")
-            yield Sink(int(line))
+            port, smtp_port = map(int, line.split())
+            yield Sink(process, port, smtp_port, certificate)
         finally:
             process.terminate()
+
+
+def make_certificate(path: Path) -> None:
+    """Make a certificate for 127.0.0.1, its key in the same file.
+
+    Raises:
+        SenderFailed: there is no openssl to make it with.
+    """
+    command = ["openssl", "req", "-x509", "-newkey", "ec", "-nodes", "-days", "2"]
+    command += ["-pkeyopt", "ec_paramgen_curve:prime256v1", "-subj", "/CN=sink"]
+    command += ["-addext", "subjectAltName=IP:127.0.0.1"]
+    command += ["-keyout", f"{path}.key", "-out", str(path)]
+    try:
+        subprocess.run(command, check=True, capture_output=True)
+    except (OSError, subprocess.CalledProcessError) as error:
+        raise SenderFailed(f"no certificate could be made: {error}") from error
+    key = Path(f"{path}.key")
+    path.write_bytes(path.read_bytes() + key.read_bytes())
+    key.unlink()
 
 
 def run_sender(
@@ -141,6 +187,5 @@ def run_sender(
         lines = log.read_text(errors="replace").splitlines()
         words = [line.strip(" |") for line in lines if any(map(str.isalpha, line))]
         last = words[-1] if words else "no output"
-        where = log.relative_to(ROOT)
-        raise SenderFailed(f"exit status {process.returncode}: {last} ({where})")
+        raise SenderFailed(f"exit status {process.returncode}: {last} ({log})")
     return usage.ru_utime + usage.ru_stime, wall, usage.ru_maxrss * MAXRSS_UNIT

@@ -7,72 +7,51 @@ a crash loses everything it knew.
 """
 
 import argparse
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import httpx
-import jinja2
 import polars as pl
 import trio
 
-SENDER = "Harbour Books <hello@harbour.example>"
-TEMPLATES = Path(__file__).parent / "material" / "templates" / "bench"
-
-environment = jinja2.Environment(
-    loader=jinja2.FileSystemLoader(TEMPLATES),
-    autoescape=jinja2.select_autoescape(["html.j2"]),
-    undefined=jinja2.StrictUndefined,
-)
-subject = environment.get_template("subject.txt.j2")
-html = environment.get_template("body.html.j2")
-text = environment.get_template("body.txt.j2")
-
-
-def build_message(row: dict[str, Any]) -> dict[str, str]:
-    """Render one recipient's mail, in the words of CloudMails."""
-    return {
-        "from": SENDER,
-        "to": row["email"],
-        "subject": subject.render(row),
-        "html": html.render(row),
-        "text": text.render(row),
-    }
+from benchmarks.mail import APIS, build_message, build_request, read_answer
 
 
 async def post(
     client: httpx.AsyncClient,
     chunks: trio.MemoryReceiveChannel[list[dict[str, str]]],
     results: list[dict[str, Any]],
+    *,
+    api: str,
+    batch: int,
 ) -> None:
     """Post one chunk after the other and keep the answers in `results`."""
     async with chunks:
         async for messages in chunks:
-            if len(messages) == 1:
-                response = await client.post("/send", json=messages[0])
-                response.raise_for_status()
-                answers = [response.json()]
-            else:
-                response = await client.post("/send/batch", json={"messages": messages})
-                response.raise_for_status()
-                answers = response.json()["results"]
+            path, content = build_request(api, messages, batch=batch)
+            response = await client.post(path, json=content)
+            response.raise_for_status()
+            answers = read_answer(api, response.json(), batch=batch)
             for message, answer in zip(messages, answers, strict=True):
                 results.append({"email": message["to"], **answer})
 
 
 async def send(
-    recipients: Path, out: Path, *, base_url: str, token: str, batch: int, workers: int
+    recipients: Path, out: Path, *, base_url: str, api: str, batch: int, workers: int
 ) -> None:
     """Send to every row of `recipients` and write one row each to `out`."""
     frame = pl.read_parquet(recipients)
     results: list[dict[str, Any]] = []
-    headers = {"Authorization": f"Bearer {token}"}
+    headers = {"Authorization": "Bearer bench"}
     async with (
         httpx.AsyncClient(base_url=base_url, headers=headers) as client,
         trio.open_nursery() as nursery,
     ):
         sender, receiver = trio.open_memory_channel[list[dict[str, str]]](0)
+        work = partial(post, api=api, batch=batch)
         for _ in range(workers):
-            nursery.start_soon(post, client, receiver.clone(), results)
+            nursery.start_soon(work, client, receiver.clone(), results)
         receiver.close()
         async with sender:
             for chunk in frame.iter_slices(batch):
@@ -87,19 +66,11 @@ def main() -> None:
     parser.add_argument("recipients", type=Path)
     parser.add_argument("out", type=Path)
     parser.add_argument("--base-url", required=True)
+    parser.add_argument("--api", choices=APIS, default="cloudmails")
     parser.add_argument("--batch", type=int, default=1000)
     parser.add_argument("--workers", type=int, default=8)
-    options = parser.parse_args()
-    trio.run(
-        lambda: send(
-            options.recipients,
-            options.out,
-            base_url=options.base_url,
-            token="bench",
-            batch=options.batch,
-            workers=options.workers,
-        )
-    )
+    options = vars(parser.parse_args())
+    trio.run(lambda: send(options.pop("recipients"), options.pop("out"), **options))
 
 
 if __name__ == "__main__":

@@ -1,36 +1,45 @@
-"""A stand-in for CloudMails in a process of its own, as cheap as it can be.
+"""A stand-in for the providers in a process of its own, as cheap as it can be.
 
-It reads a request by its Content-Length, counts its messages, answers with one id per
-message, and that is all: no TLS, no limits, no faults. What it costs is not charged to
-the sender, but a slow one would hold the sender back.
+It reads a request by its Content-Length, counts its messages, answers as the API would
+that accepts everything, and that is all: no limits, no faults. What it costs is not
+charged to the sender, but a slow one would hold the sender back.
 
-How it works: POST /send is one message. Of POST /send/batch the messages are counted by
-the key `"to":`, which cannot occur inside a JSON string, where its quotes are escaped
-(0.6 ms/MB; orjson takes 1.7). Answers are built once per count. GET /stats tells what
-came.
+    POST /send, /send/batch                         CloudMails
+    POST /accounts/…/email/sending/send_raw         Cloudflare Email Sending
+    POST /v3/smtp/email                             Brevo, for those who speak that
+    SMTP                                            on the second port
 
-With `--strict` it parses every message instead, refuses one that lacks a field, and
-adds up a hash of each. The sum does not depend on the order or the batches: two senders
-with the same sum have sent the same mails.
+How it works: the messages of a batch are counted by the key `"to":`, which cannot occur
+inside a JSON string, where its quotes are escaped (0.6 ms/MB; orjson takes 1.7).
+Answers to batches are built once per count. With `--strict` every message is parsed
+instead, and added up: see `benchmarks.tally`. A line on standard input is answered with
+what came, as JSON on one line, and if it says `forget` that is then forgotten; the end
+of standard input stops the sink.
 """
 
 import argparse
-import hashlib
 import os
 import re
 import socket
+import ssl
 import sys
-import time
+from collections.abc import Iterable
+from functools import partial
+from pathlib import Path
 from typing import Any
 
 import orjson
 import trio
 
-from benchmarks.sockets import receive_into, send_all
+from benchmarks import smtp
+from benchmarks.sockets import receive_into, send_all, shake_hands
+from benchmarks.tally import Mail, Tally, read_brevo, read_cloudmails, read_mime
 
-FIELDS = ("from", "to", "subject", "html", "text")
 HEAD_END = b"\r\n\r\n"
 LENGTH = re.compile(rb"\r\ncontent-length: *(\d+)\r\n", re.IGNORECASE)
+#: Cloudflare names the recipients in its answer; every sender here writes them last.
+RECIPIENT = re.compile(rb'"recipients": ?\["([^"]+)"\]\}\Z')
+TAIL = 400
 
 
 def build_answer(value: Any, status: bytes = b"200 OK") -> bytes:
@@ -41,37 +50,20 @@ def build_answer(value: Any, status: bytes = b"200 OK") -> bytes:
     ) % (status, len(body), body)
 
 
+NOT_FOUND = build_answer({"error": "no such endpoint"}, b"404 Not Found")
+ONE = build_answer({"message_id": "msg_000000", "status": "queued"})
+BREVO = build_answer({"messageId": "<202611201200.1@bench.example>"}, b"201 Created")
+
+
 class Sink:
-    """Counts what comes and answers it, over any number of connections."""
+    """Answers requests over any number of connections."""
 
-    def __init__(self, *, strict: bool) -> None:
-        self._strict = strict
-        self._answers: dict[int, bytes] = {}
-        self._one = build_answer({"message_id": "msg_000000", "status": "queued"})
-        self._requests = 0
-        self._messages = 0
-        self._body_bytes = 0
-        self._first_at: float | None = None
-        self._last_at: float | None = None
-        self._addresses: set[str] = set()
-        self._sum = 0
-
-    def stats(self) -> dict[str, Any]:
-        """Tell what came: counts, bytes, and seconds from the first to the last."""
-        first, last = self._first_at or 0.0, self._last_at or 0.0
-        return {
-            "requests": self._requests,
-            "messages": self._messages,
-            "body_bytes": self._body_bytes,
-            "seconds": last - first,
-            "addresses": len(self._addresses),
-            "sum": f"{self._sum:032x}",
-        }
+    def __init__(self, tally: Tally) -> None:
+        self._tally = tally
+        self._batches: dict[int, bytes] = {}
 
     async def serve(self, sock: socket.socket) -> None:
         """Answer the requests of one connection until it closes."""
-        sock.settimeout(0)
-        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         buffer, filled = bytearray(1 << 16), 0
         with sock:
             while True:
@@ -97,90 +89,130 @@ class Sink:
                     buffer[:filled] = buffer[size : size + filled]
 
     def _answer(self, buffer: bytearray, start: int, end: int) -> bytes:
-        if buffer.startswith(b"GET /stats "):
-            return build_answer(self.stats())
-        batch = buffer.startswith(b"POST /send/batch ")
-        if not batch and not buffer.startswith(b"POST /send "):
-            return build_answer({"error": "no such endpoint"}, b"404 Not Found")
-        if self._first_at is None:
-            self._first_at = time.monotonic()
-        if self._strict:
-            value = orjson.loads(memoryview(buffer)[start:end])
-            messages = value["messages"] if batch else [value]
-            if not all(self._check(message) for message in messages):
-                return build_answer({"error": "missing field"}, b"400 Bad Request")
-            count = len(messages)
-        else:
-            count = buffer.count(b'"to":', start, end) if batch else 1
-        self._requests += 1
-        self._messages += count
-        self._body_bytes += end - start
-        self._last_at = time.monotonic()
-        return self._batch_answer(count) if batch else self._one
-
-    def _check(self, message: dict[str, Any]) -> bool:
-        fields = [message.get(name) for name in FIELDS]
-        if not all(isinstance(field, str) for field in fields):
-            return False
-        self._addresses.add(message["to"])
-        digest = hashlib.blake2b(orjson.dumps(fields), digest_size=16).digest()
-        self._sum = (self._sum + int.from_bytes(digest, "big")) % (1 << 128)
-        return True
+        path = buffer[: buffer.find(b" ", 5)]
+        kind = bytes(path[path.rfind(b"/") + 1 :])
+        if self._tally.strict:
+            self._tally.add(_read(kind, orjson.loads(memoryview(buffer)[start:end])))
+        count, answer = 1, ONE
+        match kind:
+            case b"send":
+                pass
+            case b"batch":
+                count = buffer.count(b'"to":', start, end)
+                answer = self._batch_answer(count)
+            case b"send_raw":
+                to = RECIPIENT.search(buffer, max(start, end - TAIL), end)
+                if to is None:
+                    return NOT_FOUND
+                answer = _cloudflare_answer(to[1].decode())
+            case b"email":
+                answer = BREVO
+            case _:
+                return NOT_FOUND
+        self._tally.count(count, end - start)
+        return answer
 
     def _batch_answer(self, count: int) -> bytes:
-        if count not in self._answers:
+        if count not in self._batches:
             results = [
                 {"message_id": f"msg_{place:06}", "status": "queued"}
                 for place in range(count)
             ]
-            self._answers[count] = build_answer({"results": results})
-        return self._answers[count]
+            self._batches[count] = build_answer({"results": results})
+        return self._batches[count]
 
 
-async def _accept(listener: socket.socket, sink: Sink) -> None:
+def _read(kind: bytes, content: Any) -> Iterable[Mail]:
+    """Read the mails of a request."""
+    match kind:
+        case b"batch":
+            return read_cloudmails(content["messages"])
+        case b"send_raw":
+            return [read_mime(content["mime_message"].encode())]
+        case b"email":
+            return [read_brevo(content)]
+        case _:
+            return read_cloudmails([content])
+
+
+def _cloudflare_answer(address: str) -> bytes:
+    result = {"delivered": [], "permanent_bounces": [], "queued": [address]}
+    return build_answer(
+        {"success": True, "errors": [], "messages": [], "result": result}
+    )
+
+
+async def _listen(
+    listener: socket.socket, sink: Sink, context: ssl.SSLContext | None
+) -> None:
     async with trio.open_nursery() as nursery:
         while True:
             await trio.lowlevel.wait_readable(listener)
             sock, _ = listener.accept()
-            nursery.start_soon(_serve, sink, sock)
+            nursery.start_soon(_serve, sink, sock, context)
 
 
-async def _serve(sink: Sink, sock: socket.socket) -> None:
+async def _serve(
+    sink: Sink, sock: socket.socket, context: ssl.SSLContext | None
+) -> None:
     try:
+        sock.settimeout(0)
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        if context is not None:
+            sock = await shake_hands(sock, context, None)
         await sink.serve(sock)
     except OSError:  # a sender that dies must not take the sink along
         sock.close()
 
 
-async def run(*, strict: bool, until_eof: bool) -> None:
-    """Listen on a free port of 127.0.0.1, print the port, and serve.
+async def _tell(tally: Tally) -> None:
+    """Answer the lines of standard input until its end."""
+    while True:
+        await trio.lowlevel.wait_readable(sys.stdin.fileno())
+        line = os.read(sys.stdin.fileno(), 1 << 10)
+        if not line:
+            return
+        print(orjson.dumps(tally.stats()).decode(), flush=True)
+        if line.startswith(b"forget"):
+            tally.forget()
+
+
+async def run(tally: Tally, context: ssl.SSLContext | None) -> None:
+    """Listen on two free ports of 127.0.0.1, print them, and serve.
 
     Args:
-        strict: parse and compare the messages instead of counting them.
-        until_eof: stop at the end of standard input, a pipe, so that no sink outlives
-            the process that started it.
+        tally: counts.
+        context: settings of TLS for HTTP; None: there is none.
     """
-    sink = Sink(strict=strict)
-    with socket.create_server(("127.0.0.1", 0), backlog=1024) as listener:
-        listener.settimeout(0)
-        print(listener.getsockname()[1], flush=True)
+    where = ("127.0.0.1", 0)
+    with (
+        socket.create_server(where, backlog=1024) as web,
+        socket.create_server(where, backlog=1024) as post,
+    ):
+        for listener in (web, post):
+            listener.settimeout(0)
+        print(web.getsockname()[1], post.getsockname()[1], flush=True)
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(_accept, listener, sink)
-            if until_eof:
-                await trio.lowlevel.wait_readable(sys.stdin.fileno())
-                nursery.cancel_scope.cancel()
+            nursery.start_soon(_listen, web, Sink(tally), context)
+            nursery.start_soon(smtp.listen, post, tally)
+            await _tell(tally)
+            nursery.cancel_scope.cancel()
 
 
 def main() -> None:
-    """Read the command line and serve until told to stop."""
+    """Read the command line and serve until standard input ends."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.sink")
     parser.add_argument("--strict", action="store_true", help="parse every message")
     parser.add_argument("--cpu", type=int, help="run on this CPU alone")
-    parser.add_argument("--until-eof", action="store_true", help="stop at end of stdin")
+    parser.add_argument("--tls", type=Path, help="certificate and key, in one file")
     options = parser.parse_args()
     if options.cpu is not None and hasattr(os, "sched_setaffinity"):
         os.sched_setaffinity(0, {options.cpu})
-    trio.run(lambda: run(strict=options.strict, until_eof=options.until_eof))
+    context = None
+    if options.tls is not None:
+        context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+        context.load_cert_chain(options.tls)
+    trio.run(partial(run, Tally(strict=options.strict), context))
 
 
 if __name__ == "__main__":

@@ -1,89 +1,68 @@
-"""Costs as Markdown tables, fit for the README."""
+"""Figures as Markdown, fit for the README."""
 
 import os
 import platform
-import statistics
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from datetime import date
 from importlib import metadata
 from pathlib import Path
+from typing import Any
 
-from benchmarks.measure import Cost
+from benchmarks.job import NAMES
 
-NAMES = {
-    "ours": "mailvolley",
-    "obvious": "the obvious script",
-    "ceiling": "the ceiling",
-}
 TIMES = "\N{MULTIPLICATION SIGN}"
 PACKAGES = ("httpx", "jinja2", "orjson", "polars", "trio")
+HEADS = {
+    "speed": "messages/s",
+    "cpu": "CPU µs per message",
+    "wire": "messages/s while sending",
+    "peak": "peak MB",
+    "messages": "messages",
+}
 
 
-@dataclass(frozen=True, slots=True)
-class Figures:
-    """The middle of several runs, per message.
-
-    Attributes:
-        speed: messages/s, of the wall time.
-        cpu: microseconds of CPU per message.
-        wall: seconds.
-        peak: MB.
-    """
-
-    speed: float
-    cpu: float
-    wall: float
-    peak: float
-
-
-def summarise(costs: Sequence[Cost]) -> Figures:
-    """Take the median of each figure over the runs of one sender."""
-    return Figures(
-        speed=statistics.median(cost.messages / cost.wall_seconds for cost in costs),
-        cpu=statistics.median(cost.cpu_seconds / cost.messages for cost in costs) * 1e6,
-        wall=statistics.median(cost.wall_seconds for cost in costs),
-        peak=statistics.median(cost.peak_bytes for cost in costs) / 1e6,
-    )
-
-
-def build_table(title: str, figures: Mapping[str, Figures], *, main: str) -> str:
+def build_job(job: Mapping[str, Any]) -> str:
     """Lay out one job, with ratios for its main figure and for CPU.
 
     Args:
-        title: stands over the first column.
-        figures: of each sender that was measured.
-        main: the figure that the job is about, "speed" or "peak".
+        job: what `benchmarks.compare.measure_job` returned.
     """
+    figures: Mapping[str, Mapping[str, float]] = job["figures"]
+    main = job["main"]
     other = "peak" if main == "speed" else "speed"
-    columns = (main, "cpu", other, "wall")
-    heads = {
-        "speed": "messages/s",
-        "cpu": "CPU µs per message",
-        "wall": "wall s",
-        "peak": "peak MB",
-    }
+    columns = (main, "cpu", "wire", other, "messages")
     ratios = [name for name in ("ceiling", "obvious") if name in figures]
-    head = [title]
+    ratios = ratios if len(figures) > 1 else []
+    head = [job["title"]]
     for column in columns:
-        head.append(heads[column])
+        head.append(HEADS[column])
         if column in (main, "cpu"):
-            head += [f"to {name}" for name in ratios]
-    lines = [head, ["---"] + ["--:"] * (len(head) - 1)]
+            head += [f"to {NAMES[name]}" for name in ratios]
+    rows = []
     for sender, mine in figures.items():
         cells = [NAMES[sender]]
         for column in columns:
-            value = getattr(mine, column)
-            cells.append(_number(value))
+            cells.append(number(mine[column]))
             if column in (main, "cpu"):
-                bases = [getattr(figures[name], column) for name in ratios]
-                cells += [f"{_number(value / base)} {TIMES}" for base in bases]
-        lines.append(cells)
+                bases = [figures[name][column] for name in ratios]
+                cells += [f"{number(mine[column] / base)} {TIMES}" for base in bases]
+        rows.append(cells)
+    missing = [
+        f"\n{NAMES[sender]} was not measured: {why}"
+        for sender, why in job["failures"].items()
+    ]
+    return "\n".join([lay_out(head, rows), *missing])
+
+
+def lay_out(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """Return a table whose first column is text and whose others are figures."""
+    lines = [head, ["---"] + ["--:"] * (len(head) - 1), *rows]
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
-def _number(value: float) -> str:
-    if value >= 100:
+def number(value: float) -> str:
+    """Write a figure with three digits that matter."""
+    if value >= 100 or value == int(value):
         return f"{value:,.0f}".replace(",", " ")
     return f"{value:.1f}" if value >= 10 else f"{value:.2f}"
 
@@ -105,10 +84,10 @@ def read_versions() -> dict[str, str]:
 
 
 def build_provenance(command: str, today: date, repeat: int) -> str:
-    """Say in one line how the figures came to be."""
+    """Say in one line how figures came to be, and how busy the machine was."""
     versions = ", ".join(f"{name} {value}" for name, value in read_versions().items())
     return (
         f"`{command}` on {today.isoformat()}: {os.cpu_count()} cores "
-        f"({describe_processor()}), {versions}. Whole processes from start to exit, "
-        f"on loopback, the provider in its own process; median of {repeat}."
+        f"({describe_processor()}), {versions}; load {os.getloadavg()[0]:.1f} at the "
+        f"end; median of {repeat}."
     )
