@@ -142,7 +142,10 @@ class ExtrasMaker:
 
 
 def shared(recipe: Recipe) -> Extras:
-    """Return what every message has, whatever its row."""
+    """Return what every message has, whatever its row.
+
+    Of metadata every name is there: whoever says that they cannot be sent names them.
+    """
 
     def constant(words: Words[str] | None) -> str | None:
         return None if words is None or words.inline else words.read(words.text)
@@ -159,7 +162,7 @@ def shared(recipe: Recipe) -> Extras:
         cc=present(recipe.cc),
         bcc=present(recipe.bcc),
         headers={name: text for name, text in named(recipe.headers).items() if text},
-        metadata=named(recipe.metadata),
+        metadata=dict.fromkeys(recipe.metadata, "") | named(recipe.metadata),
         attachments=tuple(
             _attachment(file, file.path.text, None, files.encoded(file.content))
             for file in recipe.files

@@ -49,7 +49,7 @@ _START = re.compile(
     f"(?:(?<![\\s\\S])|(?<=[{_BEFORE}])|(?<=[{_BEFORE}] ))"
     r"(?:([0-9]{1,9})([.])|([-+=:]))"
 )
-_LEADING = re.compile("(^|[\udc0a]) +")
+_LEADING = re.compile(f"((?<![\\s\\S])|[{_SPACE}{chr(_BASE + 10)}]) +")
 
 
 class Marks(Extension):

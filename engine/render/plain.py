@@ -156,7 +156,7 @@ class _Page:
 
     def _words(self, text: str) -> None:
         text = _WHITE.sub(" ", text)
-        if text == " " and (self._gap or not self._line):
+        if not text or (text == " " and (self._gap or not self._line)):
             return
         if self._gap:
             self._new_block()
