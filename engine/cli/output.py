@@ -22,7 +22,7 @@ if TYPE_CHECKING:  # both load polars, and `--help` is to be quick
 #: Columns of the labels.
 MARGIN = 11
 #: Labels of sentences, which may be folded.
-FOLDED = frozenset({"error", "fails", "stopped", "warning"})
+FOLDED = frozenset({"error", "fails", "note", "stopped", "warning"})
 
 #: How each status is shown.
 COLOURS = {
@@ -145,8 +145,22 @@ def show_plan(plan: "Plan") -> None:
     else:
         pace = " and ".join(rates)
         line("requests", f"{requests}; {duration(plan.seconds)} at {pace}")
+    for part, why in plan.renderer.uncut.items():
+        line("note", f"the {part} is filled row by row, which takes longer: {why}")
     for warning in plan.warnings:
         line("warning", warning, colour="yellow")
+    show_findings(plan)
+
+
+def show_findings(plan: "Plan") -> None:
+    """Tell what the rules found; what only leaves rows out is counted above."""
+    for finding in plan.findings:
+        if finding.severity == "row":
+            continue
+        is_allowed = finding.severity == "error"
+        told = f"{finding}" if is_allowed else f"{finding}; {finding.fix}"
+        label = "allowed" if is_allowed else "warning"
+        line(label, told, colour="yellow")
 
 
 def show_sample(plan: "Plan") -> bool:

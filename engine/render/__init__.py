@@ -2,6 +2,7 @@
 
 environment.py   what every template runs in: sandboxed, strict, steady
 template.py      what a template needs, found without running it
+slots.py         one template, cut into static text and slots, filled by the column
 filler.py        one template, filled with row after row
 markdown.py      Markdown bodies, which no row can add structure to
 plain.py         the text part, made from the HTML

@@ -10,13 +10,14 @@ silence but the white space around a subject.
 """
 
 import re
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import polars as pl
 from jinja2 import (
+    Environment,
     TemplateError,
     TemplateNotFound,
     TemplatesNotFound,
@@ -31,6 +32,7 @@ from engine.render.environment import Sources, environment
 from engine.render.extras import ExtrasMaker, Row, Unusable, all_words, varying
 from engine.render.filler import Filler
 from engine.render.recipe import Recipe, Words
+from engine.render.slots import Data, Slots, Uncut
 from engine.render.template import CAMPAIGN, Tree
 from engine.render.watch import Watch
 
@@ -103,6 +105,9 @@ class Renderer:
         watch: told of the branches that rows take; then nothing is remembered from row
             to row.
 
+    Attributes:
+        uncut: parts that are rendered row by row, which takes longer, and why.
+
     Raises:
         TemplateError: a template is not there, does not compile or includes one that
             is not there; with every such problem of all parts, file and line.
@@ -118,6 +123,7 @@ class Renderer:
         derive_text: bool = False,
         watch: Watch | None = None,
     ) -> None:
+        self.uncut: dict[str, str] = {}
         self._watch = watch
         self._sources = Sources(directory)
         self._plain = environment(self._sources, escape=False)
@@ -149,6 +155,7 @@ class Renderer:
         self._convert = markdown.converter() if self._markdown else None
         derived = derive_text and not self._text
         self._derive = plain.reader() if derived else None
+        self._slots = {} if watch else self._cut(parts, by_part)
         self._maker = self._compiled(recipe, inline)
         self._files = self._sources.labels
 
@@ -161,6 +168,18 @@ class Renderer:
                 name = self._sources.add_inline(words.place, words.text, file)
                 trees[words] = Tree.read(self._plain, self._sources, name)
         return trees
+
+    def _cut(
+        self, parts: Mapping[str, str], by_part: Mapping[str, Environment]
+    ) -> dict[str, Slots]:
+        """Cut the parts that can be cut; note why the others cannot."""
+        found = {}
+        for part, name in parts.items():
+            try:
+                found[part] = Slots(by_part[part], self._sources, name)
+            except Uncut as error:
+                self.uncut[part] = str(error)
+        return found
 
     def _compiled(
         self, recipe: Recipe | None, inline: Mapping[Words[Any], Tree]
@@ -227,41 +246,84 @@ class Renderer:
         addresses = chunk["address"].to_list()
         names = chunk["name"].to_list()
         message_ids = chunk["message_id"].to_list()
+        made = self._columns(chunk)
+        doubtful = made.doubtful(names)
+        values: list[dict[str, Any]] = []
+        if doubtful or self._maker is not None:
+            values = chunk["data"].to_list()
         kept: list[int] = []
-        shown: list[str] = []
-        bodies: list[tuple[str, str, str, str]] = []
         extras: list[Extras] = []
         failures: list[Failure] = []
-        for place, values in enumerate(chunk["data"].to_list()):
-            values.pop(CAMPAIGN, None)
+        for place in range(len(rows)):
+            if self._watch is not None and (place in doubtful or self._maker):
+                self._watch.begin(place)
+            try:
+                if place in doubtful:
+                    values[place].pop(CAMPAIGN, None)
+                    made.put(place, self._bodies(values[place]))
+                    names[place] = _header(names[place], "display name")
+                if self._maker is not None:
+                    values[place].pop(CAMPAIGN, None)
+                    row = Row(
+                        values[place],
+                        addresses[place],
+                        names[place].strip(),
+                        message_ids[place],
+                    )
+                    extras.append(self._maker.make(row))
+            except Exception as error:  # noqa: BLE001 - a template can raise anything
+                failures.append(self._failure(rows[place], error, values[place]))
+                continue
+            kept.append(place)
+        messages = Messages(
+            rows=rows,
+            addresses=addresses,
+            names=[name.strip() for name in names],
+            message_ids=message_ids,
+            subjects=made.subjects,
+            htmls=made.htmls,
+            texts=made.texts,
+            markdowns=made.markdowns,
+        )
+        if failures:
+            messages = messages.at(kept)
+        if self._maker is not None:
+            messages = replace(messages, extras=extras)
+        return Rendered(messages, failures)
+
+    def _columns(self, chunk: pl.DataFrame) -> "_Made":
+        """Render all rows part by part; what failed is an empty text in doubt."""
+        data = Data(chunk["data"].struct.unnest().drop(CAMPAIGN, strict=False))
+        made = _Made(self._column("subject", self._subject, data))
+        if self._markdown and self._convert:
+            sources = made.each(
+                self._column("markdown", self._markdown, data), markdown.unmarked
+            )
+            made.markdowns = made.filled(sources)
+            made.htmls = made.filled(made.each(sources, self._convert))
+        if self._html:
+            made.htmls = made.filled(self._column("html", self._html, data))
+        if self._text:
+            made.texts = made.filled(self._column("text", self._text, data))
+        if self._derive and made.htmls is not None:
+            made.texts = made.filled(made.each(made.htmls, self._derive))
+        return made
+
+    def _column(self, part: str, filler: Filler, data: Data) -> list[str | None]:
+        """Render one part of all rows; None where it failed."""
+        if part in self._slots:
+            return self._slots[part].fill(data)
+        found: list[str | None] = []
+        for place, values in enumerate(data.frame.iter_rows(named=True)):
             if self._watch is not None:
                 self._watch.begin(place)
             try:
-                made = self._bodies(values)
-                name = _header(names[place], "display name")
-                if self._maker is not None:
-                    row = Row(values, addresses[place], name, message_ids[place])
-                    extras.append(self._maker.make(row))
-            except Exception as error:  # noqa: BLE001 - a template can raise anything
-                failures.append(self._failure(rows[place], error, values))
-                continue
-            kept.append(place)
-            shown.append(name)
-            bodies.append(made)
-        has_html = self._html is not None or self._markdown is not None
-        has_text = self._text is not None or self._derive is not None
-        messages = Messages(
-            rows=[rows[place] for place in kept],
-            addresses=[addresses[place] for place in kept],
-            names=shown,
-            message_ids=[message_ids[place] for place in kept],
-            subjects=[made[0] for made in bodies],
-            htmls=[made[1] for made in bodies] if has_html else None,
-            texts=[made[2] for made in bodies] if has_text else None,
-            markdowns=[made[3] for made in bodies] if self._markdown else None,
-            extras=None if self._maker is None else extras,
-        )
-        return Rendered(messages, failures)
+                text = filler.fill(values)
+                text.encode()
+                found.append(text)
+            except Exception:  # noqa: BLE001 - a template can raise anything
+                found.append(None)
+        return found
 
     def _bodies(self, values: Mapping[str, Any]) -> tuple[str, str, str, str]:
         """Return subject, HTML, text and Markdown of a row; "" for what is not."""
@@ -319,6 +381,53 @@ class Renderer:
                 place = file if inline else f"{file}:{step.tb_lineno}"
             step = step.tb_next
         return place
+
+
+class _Made:
+    """The parts of many messages, and the places at which something is amiss."""
+
+    def __init__(self, subjects: list[str | None]) -> None:
+        self._amiss: set[int] = set()
+        self.subjects = [subject.strip() for subject in self.filled(subjects)]
+        self.htmls: list[str] | None = None
+        self.texts: list[str] | None = None
+        self.markdowns: list[str] | None = None
+
+    def filled(self, column: list[str | None]) -> list[str]:
+        """Note the places at which there is nothing, and put "" there."""
+        if None in column:
+            self._amiss.update(n for n, text in enumerate(column) if text is None)
+            return [text or "" for text in column]
+        return cast("list[str]", column)
+
+    def each(
+        self, column: Sequence[str | None], make: Callable[[str], str]
+    ) -> list[str | None]:
+        """Make another column of one; None where that fails."""
+        made: list[str | None] = []
+        for text in column:
+            try:
+                other = None if text is None else make(text)
+                if other is not None:
+                    other.encode()
+                made.append(other)
+            except Exception:  # noqa: BLE001 - whatever it is, the row fails
+                made.append(None)
+        return made
+
+    def doubtful(self, names: list[str]) -> set[int]:
+        """Return the places that have to be looked at one by one."""
+        found = set(self._amiss)
+        for column in (self.subjects, names):
+            found.update(n for n, t in enumerate(column) if HEADER_UNSAFE.search(t))
+        return found
+
+    def put(self, place: int, bodies: tuple[str, str, str, str]) -> None:
+        """Put in what one row has after all: subject, HTML, text and Markdown."""
+        columns = (self.subjects, self.htmls, self.texts, self.markdowns)
+        for column, text in zip(columns, bodies, strict=True):
+            if column is not None:
+                column[place] = text
 
 
 def _nothing(values: Mapping[str, Any]) -> str:  # noqa: ARG001 - the form of a filler

@@ -1,0 +1,171 @@
+"""Templates cut into slots: the bytes of Jinja, for whatever is cut; else a reason."""
+
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from jinja2 import Environment
+
+from engine.render import slots
+from engine.render.environment import Sources, environment
+from engine.render.slots import Data, Slots, Uncut
+from engine.render.template import Tree
+
+FILES = {
+    "layout": "<{% block top %}T{{ a }}{% endblock %}|{{ b|upper }}"
+    "|{% block body %}B{% endblock %}>{% include 'foot' %}",
+    "middle": "{% extends 'layout' %}{% block top %}m{% block in %}i{{ a }}"
+    "{% endblock %}{% endblock %}",
+    "child": "{% extends 'middle' %}{% from 'macros' import loud %}"
+    "{% block body %}{{ loud(a) }}{% if n > 3 %}many{% else %}few{% endif %}"
+    "{% endblock %}{% block in %}I{{ n }}{% endblock %}",
+    "macros": "{% macro loud(x) %}!{{ x|upper }}!{% endmacro %}",
+    "foot": "-- {{ campaign.name }}{{ n }}\n",
+}
+#: Pieces that can be cut, in any order.
+CUT = (
+    "plain text é &",
+    "{{ a }}",
+    "{{ b|title }}",
+    "{{ a }}{{ a }}",
+    "{{ a ~ b }}",
+    "{{ f }}",
+    "{{ '%.2f'|format(f or 0) }}",
+    "{{ n }}",
+    "{{ yes }}",
+    "{{ n + 1 }}",
+    "{{ missing|default('none') }}",
+    "{% if a %}A{{ b }}{% elif n %}N{% endif %}",
+    "{% for c in a %}[{{ c }}]{% else %}empty{% endfor %}",
+    "{% for c in a %}{% set x = c ~ loop.index %}{{ x }}{% endfor %}",
+    "{% with x = a %}{{ x }}{{ x|length }}{% endwith %}",
+    "{% filter upper %}{{ a }}{% endfilter %}",
+    "{% include 'foot' %}",
+    "{{ a|e }}{{ a|safe if yes else a }}",
+    "{# nothing #}",
+    "{% raw %}{{ a }}{% endraw %}",
+    "{{ campaign.name }}{{ range(3)|join('-') }}",
+)
+#: What cannot be cut, and a word of the reason.
+UNCUT = {
+    "{% set x = a %}{{ x }}": "assign",
+    "{% if a %}{% set x = 1 %}{% endif %}{{ x|default('') }}": "define",
+    "{% set s = namespace(x=1) %}{% for c in a %}{% set s.x = c %}{% endfor %}": "foll",
+    "{% import 'counter' as c %}{{ c.c.next() }}": "import",
+    "{% include a %}": "variable",
+    "{% include ['gone', 'foot'] %}": "variable",
+    "{% include 'gone' ignore missing %}": "other",
+    "{% autoescape false %}{{ a }}{% endautoescape %}": "for what follows",
+    "{% for c in a %}{% include 'foot' %}{% endfor %}": "inside",
+    "{% block x %}{{ self.x }}{% endblock %}": "self",
+    "{% extends 'layout' %}{% block top %}{{ super() }}{% endblock %}": "super",
+    "{% macro m() %}1{% endmacro %}{% block x %}{{ m() }}{% endblock %}": "top",
+    "{% extends 'uses' %}{% from 'macros' import loud %}": "defines",
+}
+ROWS = st.lists(
+    st.fixed_dictionaries(
+        {
+            "a": st.none() | st.text("aé<&\"'\n{%", max_size=4),
+            "b": st.none() | st.text(max_size=3),
+            "n": st.integers(-2, 9),
+            "f": st.none() | st.sampled_from([0.0, -0.0, 1.5, float("nan"), 1e300]),
+            "yes": st.booleans(),
+        }
+    ),
+    min_size=1,
+    max_size=8,
+)
+SCHEMA = {
+    "a": pl.String(),
+    "b": pl.String(),
+    "n": pl.Int64(),
+    "f": pl.Float64(),
+    "yes": pl.Boolean(),
+}
+
+
+def house(tmp_path: Path, *, escape: bool, **more: str) -> tuple[Environment, Sources]:
+    """Make an environment over some templates."""
+    others = {
+        "counter": "{% set c = cycler(1, 2) %}",
+        "uses": "{% if loud %}L{% endif %}{% block x %}{% endblock %}",
+    }
+    for name, text in (FILES | others | more).items():
+        (tmp_path / name).write_text(text, encoding="utf-8")
+    origin = Sources(tmp_path)
+    env = environment(origin, escape=escape)
+    env.globals["campaign"] = {"name": "<spring>"}
+    for name in (*more, *others, *FILES):
+        Tree.read(env, origin, name)
+    return env, origin
+
+
+def told(env: Environment, name: str, row: dict[str, Any]) -> str | None:
+    """Return what Jinja itself makes of a row; None where it raises."""
+    try:
+        return env.get_template(name).render(row)
+    except Exception:  # noqa: BLE001 - templates raise anything
+        return None
+
+
+def agrees(env: Environment, origin: Sources, name: str, rows: list[Any]) -> None:
+    """Compare slots with Jinja, twice: what is remembered is the same again."""
+    cut = Slots(env, origin, name)
+    data = Data(pl.DataFrame(rows, schema=SCHEMA))
+    expected = [told(env, name, row) for row in data.frame.to_dicts()]
+    assert cut.fill(data) == expected
+    assert cut.fill(data) == expected
+
+
+@pytest.mark.parametrize("escape", [True, False])
+@settings(deadline=None)
+@given(pieces=st.lists(st.sampled_from(CUT), max_size=6), rows=ROWS)
+def test_what_is_cut_has_the_bytes_of_jinja(
+    tmp_path_factory: pytest.TempPathFactory,
+    pieces: list[str],
+    rows: list[Any],
+    *,
+    escape: bool,
+) -> None:
+    """Whatever stands beside what, in whatever rows."""
+    folder = tmp_path_factory.mktemp("t")
+    env, origin = house(folder, escape=escape, page="".join(pieces))
+    agrees(env, origin, "page", rows)
+
+
+@pytest.mark.parametrize("name", ["layout", "middle", "child"])
+@settings(deadline=None)
+@given(rows=ROWS)
+def test_inheritance_is_flattened(
+    tmp_path_factory: pytest.TempPathFactory, rows: list[Any], name: str
+) -> None:
+    """Blocks in blocks, over two parents, with macros of the child's."""
+    env, origin = house(tmp_path_factory.mktemp("t"), escape=True)
+    agrees(env, origin, name, rows)
+
+
+@pytest.mark.parametrize(("text", "reason"), UNCUT.items())
+def test_what_is_in_doubt_is_not_cut(tmp_path: Path, text: str, reason: str) -> None:
+    """A definition that others may use or change keeps the template whole."""
+    env, origin = house(tmp_path, escape=True, page=text)
+    with pytest.raises(Uncut, match=reason):
+        Slots(env, origin, "page")
+
+
+def test_memory_is_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is remembered is dropped when it is too much, and made again."""
+    monkeypatch.setattr(slots, "REMEMBERED", 2000)
+    env, origin = house(tmp_path, escape=False, page="{{ b|upper }}.")
+    rows = [{"a": "", "b": f"x{n}", "n": 0, "f": 0, "yes": True} for n in range(500)]
+    agrees(env, origin, "page", rows)
+
+
+def test_a_row_that_fails_fails_alone(tmp_path: Path) -> None:
+    """The others are filled; that one is left to the whole template."""
+    env, origin = house(tmp_path, escape=False, page="{{ 10 // n }}")
+    rows = [{"a": "", "b": "", "n": n, "f": 0, "yes": True} for n in (1, 0, 2)]
+    data = Data(pl.DataFrame(rows, schema=SCHEMA))
+    assert Slots(env, origin, "page").fill(data) == ["10", None, "5"]
