@@ -9,12 +9,14 @@
     │  └─ RunFinished          the campaign has been sent already
     ├─ JournalError            the durable record cannot be written or trusted
     ├─ EventsError             what should be a provider's events cannot be read
+    ├─ StoreError              what is kept beside the runs cannot be read or written
     ├─ ProviderError           one request did not end in an answer per message
     │  ├─ Throttled            surely not accepted: the account must wait
     │  ├─ Unavailable          surely not accepted: try again
     │  ├─ Unanswered           perhaps accepted: never try again blindly
     │  ├─ BatchRejected        surely not accepted: refused for its contents
     │  └─ AccountRejected      surely not accepted: stops the run
+    ├─ CloudMailinError        a question to an account's Core API; no mail was sent
     ├─ CampaignIncomplete      some rows were not accepted (`Report.raise_for_failures`)
     └─ BrokenPromise           a check on ourselves failed
 
@@ -23,6 +25,11 @@ where it is caught, `from` its cause. A message names the value, the place and w
 do. A programmer's mistake is a ValueError, TypeError or RuntimeError, never one of
 these. The troubles of a single recipient are outcomes, not exceptions.
 """
+
+from typing import Literal
+
+#: What came of a question to an account: see `CloudMailinError`.
+Kind = Literal["refused", "account", "unavailable", "in_doubt"]
 
 
 class EngineError(Exception):
@@ -144,6 +151,39 @@ class BatchRejected(ProviderError):
 
 class AccountRejected(ProviderError):
     """The provider refuses the account or the address of its API; stops the run."""
+
+
+class CloudMailinError(EngineError):
+    """CloudMailin did not do what it was asked, or did not say so.
+
+    Attributes:
+        asked: what was asked, as in "delete sending domain aaaa111122223333".
+        kind: "refused": for what it says, and nothing was changed; "account": the
+            account or the address of the API, and nothing was changed; "unavailable":
+            no answer that could be read, and nothing was changed; "in_doubt": it was
+            sent and no answer came that could be read: perhaps it was done.
+        reason: a short code, as in "not_found" or "throttled".
+        http_status: the status of the answer, or None when there was none.
+        retry_after: seconds that CloudMailin asks to wait, or None.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        asked: str,
+        kind: Kind,
+        reason: str,
+        http_status: int | None = None,
+        retry_after: float | None = None,
+        hint: str = "",
+    ) -> None:
+        super().__init__(message, hint=hint)
+        self.asked = asked
+        self.kind = kind
+        self.reason = reason
+        self.http_status = http_status
+        self.retry_after = retry_after
 
 
 class CampaignIncomplete(EngineError):

@@ -24,12 +24,15 @@ class Secret:
         return "Secret(…)"
 
 
-def read(token: Token | None, *, folder: Path) -> Secret:
-    """Read the secret that a campaign names.
+def read(
+    token: Token | None, *, folder: Path, place: str = "[provider] token"
+) -> Secret:
+    """Read the secret that a campaign, or an option, names.
 
     Args:
         token: where it is kept.
         folder: what a relative file starts from: the campaign file's folder.
+        place: what names it, for the messages.
 
     Raises:
         CampaignError: it is not there, empty, more than a line, or in a file that
@@ -37,21 +40,21 @@ def read(token: Token | None, *, folder: Path) -> Secret:
     """
     if token is None:
         raise CampaignError(
-            '[provider] token is missing: write { env = "NAME" } or { file = "path" }'
+            f'{place} is missing: write {{ env = "NAME" }} or {{ file = "path" }}'
         )
     if token.env is not None:
-        place, mend = _variable(token.env)
+        holder, mend = _variable(token.env)
         value = os.environ.get(token.env, "")
     else:
         path = folder / Path(str(token.file)).expanduser()
-        place, mend = f"the file {path}", f"write the token to {path}, mode 0600"
-        value = _private_text(path, mend)
+        holder, mend = f"the file {path}", f"write the token to {path}, mode 0600"
+        value = _private_text(path, place, mend)
     value = value.strip()
     if not value:
-        raise CampaignError(f"[provider] token: {place} holds no token", hint=mend)
+        raise CampaignError(f"{place}: {holder} holds no token", hint=mend)
     if not value.isprintable() or not value.isascii():
         raise CampaignError(
-            f"[provider] token: {place} holds more than a line of ASCII text; "
+            f"{place}: {holder} holds more than a line of ASCII text; "
             "a token is one line, without quotation marks and names"
         )
     return Secret(value)
@@ -71,17 +74,17 @@ def _variable(name: str) -> tuple[str, str]:
     )
 
 
-def _private_text(path: Path, mend: str) -> str:
+def _private_text(path: Path, place: str, mend: str) -> str:
     try:
         mode = path.stat().st_mode
         if mode & (stat.S_IRWXG | stat.S_IRWXO):
             raise CampaignError(
-                f"[provider] token: others may read {path}", hint=f"chmod 600 {path}"
+                f"{place}: others may read {path}", hint=f"chmod 600 {path}"
             )
         return path.read_text(encoding="utf-8")
     except OSError as error:
         raise CampaignError(
-            f"[provider] token: {path} cannot be read: {error.strerror}", hint=mend
+            f"{place}: {path} cannot be read: {error.strerror}", hint=mend
         ) from error
     except UnicodeDecodeError:
-        raise CampaignError(f"[provider] token: {path} is not text") from None
+        raise CampaignError(f"{place}: {path} is not text") from None

@@ -155,3 +155,18 @@ def test_link_to_a_file_is_judged_by_the_file(tmp_path: Path) -> None:
     assert "chmod 600 link" == refusal(Token(file="link"), tmp_path)[1]
     (tmp_path / "token").chmod(0o600)
     assert TOKEN == read(Token(file="link"), folder=tmp_path).reveal()
+
+
+@pytest.mark.parametrize(
+    "token", [None, Token(env="PIGEON_KEY"), Token(file="gone"), Token(file="token")]
+)
+def test_message_names_what_asked_for_the_token(
+    tmp_path: Path, token: Token | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A command that has no campaign does not send its user to look into one."""
+    monkeypatch.delenv("PIGEON_KEY", raising=False)
+    kept(tmp_path, TOKEN, mode=0o644)
+    with pytest.raises(CampaignError) as caught:
+        read(token, folder=tmp_path, place="the letterbox")
+    assert str(caught.value).startswith("the letterbox")
+    assert "[provider]" not in str(caught.value)

@@ -52,17 +52,29 @@ def of_error(error: errors.EngineError) -> ExitCode:
             return ExitCode.LOCKED
         case errors.CampaignError() | errors.RunError() | errors.EventsError():
             return ExitCode.REFUSED
+        case errors.CloudMailinError(kind=kind):
+            return _ASKED[kind]
         case errors.BrokenPromise():
             return ExitCode.BROKEN
         case _:
             return ExitCode.STOPPED
 
 
+#: What became of a question to an account that was not answered as it should be.
+_ASKED = {
+    "refused": ExitCode.SOME_FAILED,
+    "account": ExitCode.ACCOUNT,
+    "unavailable": ExitCode.STOPPED,
+    "in_doubt": ExitCode.SOME_IN_DOUBT,
+}
 #: What `--json` calls an end that is no report.
 WORDS = {
+    ExitCode.SOME_FAILED: "failed",
     ExitCode.REFUSED: "refused",
     ExitCode.STOPPED: "stopped",
+    ExitCode.SOME_IN_DOUBT: "in_doubt",
     ExitCode.LOCKED: "locked",
+    ExitCode.ACCOUNT: "account",
     ExitCode.BROKEN: "broken",
 }
 
@@ -74,7 +86,9 @@ def tell(error: Exception, code: ExitCode, *, hint: str = "", as_json: bool) -> 
     if hint:
         output.line("next", hint)
     if as_json:
-        told = {"message": str(error), "next": hint}
+        told: dict[str, object] = {"message": str(error), "next": hint}
+        if isinstance(error, errors.ProviderError | errors.CloudMailinError):
+            told |= {"reason": error.reason, "http_status": error.http_status}
         end = {"status": WORDS[code], "exit": int(code), "error": told}
         output.data(end)
 

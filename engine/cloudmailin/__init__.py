@@ -21,7 +21,6 @@ Source:
 """
 
 from engine.cloudmailin.client import BASE_URL, CloudMailin, is_id
-from engine.cloudmailin.failure import CloudMailinError
 from engine.cloudmailin.listing import Listing
 from engine.cloudmailin.resources import (
     Address,
@@ -35,6 +34,7 @@ from engine.cloudmailin.resources import (
     TargetFormat,
     Verification,
 )
+from engine.errors import CloudMailinError
 
 __all__ = [
     "BASE_URL",

@@ -16,9 +16,8 @@ import orjson
 import trio
 
 from engine.cloudmailin import failure
-from engine.cloudmailin.failure import CloudMailinError
 from engine.cloudmailin.resources import Entry
-from engine.errors import ProviderError
+from engine.errors import CloudMailinError, ProviderError
 from engine.message import Request, Response
 from engine.providers.base import SUCCESS
 from engine.wire import Wire

@@ -1,4 +1,4 @@
-"""The one error of the Core API: what was asked, why not, and was it done all the same?
+"""What an answer of the Core API means that is none: one error, made here.
 
 Rules: a message names what was asked, the status and CloudMailin's own words, short and
 without credentials. `in_doubt` is said of changes alone: a question that was not
@@ -7,14 +7,14 @@ answered has changed nothing.
 
 from collections.abc import Iterator, Mapping
 from http import HTTPStatus
-from typing import Literal
 
 import orjson
 
 from engine.errors import (
     AccountRejected,
     BatchRejected,
-    EngineError,
+    CloudMailinError,
+    Kind,
     ProviderError,
     Throttled,
     Unanswered,
@@ -23,8 +23,6 @@ from engine.errors import (
 from engine.message import Response
 from engine.providers.answers import spoken, words
 from engine.providers.base import refuse
-
-Kind = Literal["refused", "account", "unavailable", "in_doubt"]
 
 NAME = "CloudMailin"
 _HINTS = {
@@ -39,39 +37,6 @@ _HINTS = {
     "not_found": "list what there is, and check the account's id",
     "certificate": "check the base URL, and the certificates and clock of this machine",
 }
-
-
-class CloudMailinError(EngineError):
-    """CloudMailin did not do what it was asked, or did not say so.
-
-    Attributes:
-        asked: what was asked, as in "delete sending domain aaaa111122223333".
-        kind: "refused": for what it says, and nothing was changed; "account": the
-            account or the address of the API, and nothing was changed; "unavailable":
-            no answer that could be read, and nothing was changed; "in_doubt": it was
-            sent and no answer came that could be read: perhaps it was done.
-        reason: a short code, as in "not_found" or "throttled".
-        http_status: the status of the answer, or None when there was none.
-        retry_after: seconds that CloudMailin asks to wait, or None.
-    """
-
-    def __init__(
-        self,
-        message: str,
-        *,
-        asked: str,
-        kind: Kind,
-        reason: str,
-        http_status: int | None = None,
-        retry_after: float | None = None,
-        hint: str = "",
-    ) -> None:
-        super().__init__(message, hint=hint)
-        self.asked = asked
-        self.kind = kind
-        self.reason = reason
-        self.http_status = http_status
-        self.retry_after = retry_after
 
 
 def of_answer(response: Response, asked: str, *, changes: bool) -> CloudMailinError:

@@ -364,8 +364,5 @@ def _token(kind: type[Tracker], campaign: Campaign) -> Secret:
     """Read the token to ask with: the endpoint's own, or the one that sends."""
     if not (kind.token_required or os.environ.get(kind.token)):
         return secret.read(campaign.provider.token, folder=campaign.file.parent)
-    try:
-        return secret.read(Token(env=kind.token), folder=campaign.file.parent)
-    except CampaignError as error:
-        told = str(error).removeprefix("[provider] token: ")
-        raise CampaignError(f"{told} for {kind.endpoint}", hint=error.hint) from None
+    named = Token(env=kind.token)
+    return secret.read(named, folder=campaign.file.parent, place=kind.endpoint)

@@ -3,8 +3,7 @@
 import functools
 import json
 import sys
-from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Generic, TypeVar
@@ -18,7 +17,6 @@ from engine.cli import exits, options, output
 from engine.cli.cloudmailin import page
 from engine.cli.exits import ExitCode
 from engine.cloudmailin import BASE_URL, CloudMailin, CloudMailinError, Listing, is_id
-from engine.cloudmailin.failure import Kind
 from engine.cloudmailin.listing import Item
 from engine.errors import CampaignError
 
@@ -27,14 +25,6 @@ I = TypeVar("I", bound=Item)  # noqa: E741 - the usual name beside T
 Command = Callable[..., ExitCode]
 
 TOKEN_VARIABLE: Final = "CLOUDMAILIN_API_TOKEN"  # noqa: S105 - its name
-
-#: What an error means for the exit code, and what `--json` calls it.
-_ENDS: Final[Mapping[Kind, tuple[ExitCode, str]]] = {
-    "refused": (ExitCode.SOME_FAILED, "failed"),
-    "account": (ExitCode.ACCOUNT, "account"),
-    "unavailable": (ExitCode.STOPPED, "stopped"),
-    "in_doubt": (ExitCode.SOME_IN_DOUBT, "in_doubt"),
-}
 
 
 class _Id(click.ParamType[str]):
@@ -161,7 +151,7 @@ def account(command: Command) -> Command:
         as_json: bool,
         **rest: object,
     ) -> ExitCode:
-        with exits.told(as_json=as_json), _told(as_json=as_json):
+        with exits.told(as_json=as_json):
             access = Access(account, token_file, base_url, as_json=as_json)
             return command(access, **rest)
 
@@ -237,34 +227,14 @@ def confirm(question: str) -> None:
 
 
 def _token(file: Path | None) -> secret.Secret:
-    place = Token(env=TOKEN_VARIABLE) if file is None else Token(file=str(file))
+    kept = Token(env=TOKEN_VARIABLE) if file is None else Token(file=str(file))
     try:
-        return secret.read(place, folder=Path())
+        return secret.read(kept, folder=Path(), place="CloudMailin's API token")
     except CampaignError as error:
-        told = str(error).removeprefix("[provider] token: ")
-        hint = f"{error.hint}, or add --token-file FILE" if file is None else error.hint
-        raise CampaignError(told, hint=hint) from None
+        if file is None:
+            error.hint = f"{error.hint}, or add --token-file FILE"
+        raise
 
 
 def _tell_wait(seconds: float, cause: str) -> None:
     output.line("waits", f"{seconds:.0f} s, for {cause}", colour="yellow")
-
-
-@contextmanager
-def _told(*, as_json: bool) -> Iterator[None]:
-    """Tell an error of CloudMailin's, and exit with its code."""
-    try:
-        yield
-    except CloudMailinError as error:
-        code, word = _ENDS[error.kind]
-        exits.tell(error, code, hint=error.hint, as_json=False)
-        if as_json:
-            told = {
-                "message": str(error),
-                "reason": error.reason,
-                "http_status": error.http_status,
-                "next": error.hint,
-            }
-            end = {"status": word, "exit": int(code), "error": told}
-            click.echo(json.dumps(end))
-        raise SystemExit(code) from None
