@@ -12,6 +12,7 @@ import mimetypes
 import os
 import stat
 from collections import OrderedDict
+from functools import cache
 from pathlib import Path, PurePosixPath
 
 #: Bytes of one attachment: what the largest common mailboxes take in one message
@@ -19,8 +20,6 @@ from pathlib import Path, PurePosixPath
 LARGEST = 25_000_000
 #: Characters of base64 that are kept for the next rows.
 KEPT = 64_000_000
-#: Of the standard library alone: what this machine knows of types must not matter.
-_TYPES = mimetypes.MimeTypes()
 
 
 class FileMissing(Exception):
@@ -115,7 +114,13 @@ def file_name(path: str) -> str:
     return PurePosixPath(path).name
 
 
+@cache
+def _types() -> mimetypes.MimeTypes:
+    """What the standard library knows; this machine's own types must not matter."""
+    return mimetypes.MimeTypes()
+
+
 def media_type(name: str) -> str:
     """Return the type that a file's name tells."""
-    kind, coding = _TYPES.guess_type(PurePosixPath(name).name)
+    kind, coding = _types().guess_type(PurePosixPath(name).name)
     return kind if kind and not coding else "application/octet-stream"
