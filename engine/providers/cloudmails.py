@@ -34,7 +34,7 @@ from engine.providers.base import (
     check_batch_size,
     refuse,
 )
-from engine.providers.form import Form, check_batch, facts, fragment, post
+from engine.providers.form import Form, bare, check_batch, facts, fragment, post
 from engine.providers.review import review
 
 
@@ -157,8 +157,8 @@ def _fields(extras: Extras) -> bytes:
     return fragment(
         {
             "reply_to": extras.reply_to,
-            "cc": extras.cc or None,
-            "bcc": extras.bcc or None,
+            "cc": bare(extras.cc),
+            "bcc": bare(extras.bcc),
             "attachments": [*map(_attachment, extras.files())] or None,
         }
     )

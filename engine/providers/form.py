@@ -12,12 +12,13 @@ Half the time of a dict per message (1.6 against 3.7 us for 2.2 kB, 2026-11-20),
 bytes are the same for the same input, whatever else is encoded beside it.
 """
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import repeat
 
 import orjson
 
 from engine.message import Batch, Envelope, Extras, Messages, Request
+from engine.mime import mailbox
 
 _HEADERS = {"Content-Type": "application/json", "Accept": "application/json"}
 
@@ -80,6 +81,11 @@ class Form:
         comma = b"" if self._form == b"{" else b","
         named = orjson.dumps(name).replace(b"%", b"%%")
         self._form += comma + named + b":" + value
+
+
+def bare(mailboxes: Sequence[str]) -> list[str] | None:
+    """Return the addresses of mailboxes, for APIs that take no names; None for none."""
+    return [mailbox.parse(text).address for text in mailboxes] or None
 
 
 def fragment(fields: dict[str, object]) -> bytes:

@@ -46,7 +46,7 @@ from engine.providers.base import (
     check_batch_size,
     refuse,
 )
-from engine.providers.form import Form, check_batch, facts, fragment, post
+from engine.providers.form import Form, bare, check_batch, facts, fragment, post
 from engine.providers.review import choice, review
 
 _STREAMS = ("transactional", "broadcast", "shared")
@@ -236,8 +236,8 @@ def _fields(extras: Extras) -> bytes:
     return fragment(
         {
             "reply_to": extras.reply_to,
-            "cc": extras.cc or None,
-            "bcc": extras.bcc or None,
+            "cc": bare(extras.cc),
+            "bcc": bare(extras.bcc),
             "headers": extras.headers or None,
             "attachments": [*map(_attachment, extras.attachments)] or None,
             "icalEvent": extras.calendar,

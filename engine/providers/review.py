@@ -85,6 +85,10 @@ def review(envelope: Envelope, *, title: str, can: Capabilities) -> list[Finding
                 "link into the message",
             )
         )
+    copies = (*envelope.extras.cc, *envelope.extras.bcc)
+    if Feature.NAMES not in can.features and any("<" in copy for copy in copies):
+        told = f"{title} takes bare addresses: names in cc and bcc are not sent"
+        found.append(Finding("warning", told))
     return [
         *_kind(envelope, title, can),
         *found,

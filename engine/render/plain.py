@@ -6,7 +6,7 @@ is left out. Cells of one row stand side by side; those of a layout, which have 
 in them, below one another.
 
 Written over lxml, which html2text and inscriptis would take 1.1 and 0.8 ms a message
-for, and 0.13 ms here (3.2 kB of HTML with nested tables, 2026-11-20); a template for
+for, and 0.25 ms here (3.2 kB of HTML with nested tables, 2026-11-20); a template for
 the text part costs some 5 us, so a large campaign has one.
 """
 

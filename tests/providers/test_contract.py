@@ -4,6 +4,7 @@ import json
 import subprocess
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import UTC, datetime
 
 import pytest
@@ -177,6 +178,21 @@ def test_a_review_reports_what_the_api_cannot_carry(name: str) -> None:
     assert Feature.HEADERS in can.features or "X-Campaign" in texts
     assert Feature.TAGS in can.features or "welcome, autumn" in texts
     assert Feature.NAMES in can.features or "display names" in texts
+
+
+@each_name
+def test_names_of_copies_travel_or_are_told(name: str) -> None:
+    """Where an API takes bare addresses the name is left out, and that is told."""
+    if Feature.CC not in providers.load(name).capabilities.features:
+        return
+    kind = providers.load(name)
+    given_settings = {key: SETTINGS[key] for key in kind.settings}
+    copied = replace(ENVELOPE, extras=Extras(cc=("Ann Lee <ann@a.example>",)))
+    provider = kind(copied, batch_size=1, **given_settings)
+    (part,) = provider.encode(messages(1))
+    texts = " ".join(finding.text for finding in provider.review())
+    assert (b"Ann Lee" in part) != ("names in cc" in texts)
+    assert b"ann@a.example" in part
 
 
 @each_name
