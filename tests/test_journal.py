@@ -609,13 +609,19 @@ def test_the_database_takes_no_move_but_the_arrows(
     """Whoever writes: an arrow is followed, anything else is refused."""
     change = (
         "UPDATE batch SET state = ?1, attempts = attempts + (?1 = 'intent'),"
-        " statuses = iif(?1 = 'done', 'a', NULL),"
-        " settled_at = iif(?1 IN ('done', 'held'), 1, NULL), texts = NULL,"
+        " statuses = CASE WHEN ?1 = 'done' THEN 'a'"
+        " WHEN ?2 = 'in_doubt' AND ?1 = 'split' THEN 'f' END,"
+        " settled_at = iif(?1 IN ('done', 'held')"
+        " OR ?2 = 'in_doubt' AND ?1 = 'split', 1, NULL), texts = NULL,"
         " doubted = CASE ?1 WHEN 'in_doubt' THEN 1 WHEN 'retryable' THEN 0"
         " ELSE doubted END"
         " WHERE state = ?2"
     )
     with raw(every_state) as db:
+        if (old, new) == (BatchState.IN_DOUBT, BatchState.SPLIT):
+            with pytest.raises(sqlite3.IntegrityError, match="that was not"):
+                db.execute(change, (new.value, old.value))
+            db.execute(_find([*ROADS].index(old)))
         if (old, new) in MOVES:
             assert db.execute(change, (new.value, old.value)).rowcount == 1
         else:
@@ -1520,27 +1526,119 @@ async def test_a_finding_sees_what_is_still_queued(path: Path) -> None:
         assert [finding(1)] == list(journal.findings())
 
 
-async def test_who_was_found_accepted_is_never_mailed_again(path: Path) -> None:
-    """Not even by order: the batch of a row that was found accepted stays unsent."""
+#: Rows of batches in doubt, and what was found of them.
+FOUND_IN_PART = [
+    ([0, 1], {1: Status.ACCEPTED}),
+    ([12, 14, 17, 18], {14: Status.REJECTED, 18: Status.FAILED}),
+    ([20, 21], {}),
+    ([30, 31], {30: Status.ACCEPTED, 31: Status.REJECTED}),
+]
+
+
+async def found_in_part(journal: Journal) -> None:
+    """Write batches in doubt, numbered from 0, and what was found of them."""
+    for number, (rows, found) in enumerate(FOUND_IN_PART):
+        await intend(journal, name(number), rows)
+        await journal.doubt(name(number), ended(result="no_answer", status=None))
+        await journal.find(
+            [finding(row, status, provider_id="id") for row, status in found.items()]
+        )
+    await journal.flush()
+
+
+async def test_by_order_those_alone_go_again_of_whom_nothing_is_known(
+    path: Path,
+) -> None:
+    """What was found stays as it is; the others go on in a batch of their own."""
     async with writing(Journal.create(path, {})) as journal:
-        for number, status in enumerate((Status.ACCEPTED, Status.REJECTED)):
-            rows = [number * 2, number * 2 + 1]
-            await intend(journal, name(number), rows)
-            await journal.doubt(name(number), ended())
-            await journal.find([finding(rows[1], status)])
-        with pytest.raises(BrokenPromise, match="row 1 was found accepted"):
-            await journal.resolve(name(0), resend=True)
-        await journal.resolve(name(1), resend=True)
-    free = "UPDATE batch SET state = 'retryable', doubted = 0 WHERE place = 0"
-    with (
-        raw(path) as db,
-        pytest.raises(sqlite3.IntegrityError, match="found accepted"),
-    ):
-        db.execute(free)
+        await found_in_part(journal)
+        for number in range(4):
+            await journal.resolve(name(number), resend=True)
+        handed_on = [journal.handed_on(name(number)) for number in range(4)]
+        assert [[0], [12, 17], None, None] == handed_on
+    with reopened(path) as journal:
+        assert handed_on == [journal.handed_on(name(number)) for number in range(4)]
+        first, second, third, fourth = journal.batches()
+        split, again, done = BatchState.SPLIT, BatchState.RETRYABLE, BatchState.DONE
+        states = [batch.state for batch in (first, second, third, fourth)]
+        assert [split, split, again, done] == states
+        pending, failed = Status.PENDING, Status.FAILED
+        assert second.outcomes == Outcomes(
+            [pending, Status.REJECTED, pending, failed],
+            [None, "event", None, "event"],
+            [None, "delivered", None, "delivered"],
+            [None, "id", None, "id"],
+        )
+        known = [1, 14, 18, 30, 31]
+        assert known == [n for n, mark in enumerate(journal.marks(40, {done})) if mark]
+        with pytest.raises(JournalError, match="row 18 is beyond the 18"):
+            journal.marks(18, {done})
+        async with writing(journal):
+            for row in (1, 14, 18):
+                parent = name(0 if row == 1 else 1)
+                with pytest.raises(BrokenPromise, match=f"row {row} was found"):
+                    await intend(journal, name(9), [row], parent=parent)
+            await intend(journal, name(8), [0], parent=name(0))
+            await intend(journal, name(9), [12, 17], parent=name(1))
+            await journal.settle(name(9), Outcomes.uniform(2, failed), ended())
+            await journal.flush()
+            found = {Status.ACCEPTED: 2, Status.REJECTED: 2, failed: 3}
+            assert found == journal.counts()
+    with Journal.open(path) as journal:
+        assert found == journal.counts()
+
+
+async def test_a_rest_that_is_in_doubt_itself_can_be_found_and_go_again(
+    path: Path,
+) -> None:
+    """Doubt upon doubt: each time fewer go on, and who was found stays found."""
+    rows = list(range(5))
+    async with writing(Journal.create(path, {})) as journal:
+        for depth in range(4):
+            parent = name(depth - 1) if depth else None
+            await intend(journal, name(depth), rows, parent=parent)
+            await journal.doubt(name(depth), ended())
+            with pytest.raises(BrokenPromise, match="not in doubt"):
+                await journal.find([finding(5)])
+            await journal.find([finding(rows.pop(1))])
+            await journal.resolve(name(depth), resend=True)
+            assert rows == journal.handed_on(name(depth))
+    with reopened(path) as journal:
+        assert [[0], rows] == [[0], journal.unclaimed(name(3))]
+        assert {Status.ACCEPTED: 4} == journal.counts()
+        assert [1, 2, 3, 4] == [found.row for found in journal.findings()]
+
+
+@pytest.mark.parametrize(
+    ("change", "match"),
+    [
+        ("state = 'retryable', doubted = 0", "known what became"),
+        ("state = 'split', settled_at = 1, statuses = NULL", "CHECK|that was not"),
+        ("state = 'split', settled_at = 1, statuses = 'p'", "that was not"),
+        ("state = 'split', settled_at = 1, statuses = 'pppp'", "that was not"),
+        ("state = 'split', settled_at = 1, statuses = 'prpr'", "that was not"),
+        ("state = 'split', settled_at = 1, statuses = 'ppfr'", "that was not"),
+        ("state = 'split', settled_at = 1, statuses = 'prrf'", "that was not"),
+        ("state = 'split', settled_at = 1, statuses = 'rrff'", "that was not"),
+        ("state = 'split', settled_at = 1, statuses = 'fprp'", "that was not"),
+    ],
+)
+async def test_no_bug_sends_again_who_was_found(
+    path: Path, change: str, match: str
+) -> None:
+    """The database takes the one split that says what was found, and no other."""
+    async with writing(Journal.create(path, {})) as journal:
+        await found_in_part(journal)
+    update = f"UPDATE batch SET {change} WHERE place = {12 * 64}"
+    good = "state = 'split', settled_at = 1, statuses = 'prpf'"
+    with raw(path) as db:
+        with pytest.raises(sqlite3.IntegrityError, match=match):
+            db.execute(update)
+        db.execute(f"UPDATE batch SET {good} WHERE place = {12 * 64}")
 
 
 async def test_a_part_of_a_split_batch_that_was_found_is_not_sent(path: Path) -> None:
-    """A row found accepted does not go on in a child of its batch."""
+    """A row that was found does not go on in a child of its batch."""
     async with writing(Journal.create(path, {})) as journal:
         await intend(journal, name(1), [0, 1], key="k")
         await journal.doubt(name(1), ended())
@@ -1552,7 +1650,7 @@ async def test_a_part_of_a_split_batch_that_was_found_is_not_sent(path: Path) ->
         await intend(journal, name(3), [0], parent=name(1))
     with (
         raw(path) as db,
-        pytest.raises(sqlite3.IntegrityError, match="found accepted"),
+        pytest.raises(sqlite3.IntegrityError, match="known what became"),
     ):
         db.execute(_copy(64 + 1, 1, parent="0"))
 

@@ -12,6 +12,7 @@ anything else is sent. Everything else, the results file included, is a projecti
                │ └──▶ IN_DOUBT ─▶ INTENT         the same bytes and key again
                │         ├──▶ DONE               found out by other means
                │         ├──▶ RETRYABLE          the user said to send again
+               │         ├──▶ SPLIT              likewise, and some rows were found
                │         └──▶ HELD               stays in doubt for good
                └ a crash is an arrow to IN_DOUBT
 

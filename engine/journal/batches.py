@@ -130,22 +130,22 @@ class Batches(Rows):
         *,
         resend: bool = False,
     ) -> None:
-        """End a doubt: IN_DOUBT to DONE or RETRYABLE. Returns when queued.
+        """End a doubt: IN_DOUBT to DONE, RETRYABLE or SPLIT. Returns when queued.
 
         Args:
             batch_id: a batch in doubt.
             outcomes: what was found out: to DONE. Rows that have a finding take what
                 it says instead.
             resend: to RETRYABLE. Unless it is known that nothing was accepted, only
-                the user may say so: some may be mailed twice. Not if a row was found
-                accepted: that one surely would be.
+                the user may say so: some may be mailed twice. If some rows have a
+                finding, to SPLIT: these are settled by it, and the others go on in a
+                batch of their own; see `handed_on`.
         """
         if (outcomes is None) is not resend:
             raise ValueError("resolve with outcomes, or with resend=True")
         entry = self._expect(batch_id, BatchState.IN_DOUBT)
         if outcomes is None:
-            self._expect_unaccepted(batch_id, entry.rows())
-            self._move(entry, BatchState.RETRYABLE)
+            self._send_again(entry)
         else:
             entry.expect_outcomes(outcomes, final=True)
             outcomes = self._with_findings(entry.rows(), outcomes)
@@ -176,9 +176,7 @@ class Batches(Rows):
         ended = self._clock() if attempt is None else _end_of(attempt)
         if attempt is not None:
             entry.end(attempt)
-        letters = self._finish(entry, BatchState.SPLIT, outcomes, ended)
-        entry.free = store.open_rows(entry, letters)
-        self._split[batch_id] = entry
+        self._part(entry, outcomes, ended)
         await self._writer.room()
 
     # --- inner workings
@@ -186,7 +184,7 @@ class Batches(Rows):
     def _begin(self, batch_id: str, rows: Sequence[int], parent: str | None) -> Entry:
         """Make a new batch; it takes its rows from its parent."""
         members = pack_members(rows)
-        self._expect_unaccepted(batch_id, rows)
+        self._expect_unfound(batch_id, rows)
         above, depth = self._above(parent, rows)
         entry = Entry(
             place=rows[0] * DEPTHS + depth,
@@ -201,6 +199,27 @@ class Batches(Rows):
         if parent is not None:
             self._split[parent].free.difference_update(rows)
         return entry
+
+    def _send_again(self, entry: Entry) -> None:
+        """Let the rows of a batch in doubt be sent again of which nothing is known."""
+        rows, now = entry.rows(), self._clock()
+        if self._found.keys().isdisjoint(rows):
+            self._move(entry, BatchState.RETRYABLE)
+            return
+        pending = Outcomes.uniform(entry.size, Status.PENDING)
+        outcomes = self._with_findings(rows, pending)
+        if Status.PENDING in outcomes.statuses:
+            self._part(entry, outcomes, now)
+        else:
+            self._finish(entry, BatchState.DONE, outcomes, now)
+
+    def _part(self, entry: Entry, outcomes: Outcomes | None, ended: datetime) -> None:
+        """Split a batch: what has no outcome goes on."""
+        letters = self._finish(entry, BatchState.SPLIT, outcomes, ended)
+        entry.free = store.open_rows(entry, letters)
+        if letters is not None:
+            entry.handed_on = sorted(entry.free)
+        self._split[entry.id] = entry
 
     def _above(self, parent: str | None, rows: Sequence[int]) -> tuple[int | None, int]:
         """Return the place of the parent of a new batch, and how deep it will be."""

@@ -28,6 +28,7 @@ MOVES: Final = (
     (BatchState.IN_DOUBT, BatchState.DONE),
     (BatchState.IN_DOUBT, BatchState.HELD),
     (BatchState.IN_DOUBT, BatchState.RETRYABLE),
+    (BatchState.IN_DOUBT, BatchState.SPLIT),
 )
 
 
@@ -44,6 +45,8 @@ class Entry:
         history: the attempts that have ended, a line each.
         doubted: whether an earlier request for it was perhaps accepted.
         free: of a split batch, the rows that nobody has taken up yet.
+        handed_on: of a split batch that settled some rows, the others; they go on in
+            one batch. None: all go on, in halves.
         fixed_seal: the checksum of all that never changes.
     """
 
@@ -62,6 +65,7 @@ class Entry:
     history: str = ""
     doubted: bool = False
     free: set[int] = field(default_factory=set)
+    handed_on: list[int] | None = None
     fixed_seal: int = field(init=False)
 
     def __post_init__(self) -> None:

@@ -110,6 +110,14 @@ class Reader:
         """Tell whether a batch's rows go on in smaller ones."""
         return batch_id in self._split
 
+    def handed_on(self, batch_id: str) -> list[int] | None:
+        """Tell which rows of a split batch go on in one batch of their own, ascending.
+
+        None: it is not split, or all of its rows go on, in halves.
+        """
+        entry = self._split.get(batch_id)
+        return None if entry is None else entry.handed_on
+
     def doubt_of(self, batch_id: str) -> tuple[bytes, datetime] | None:
         """Tell of a batch in doubt the hash of its bytes, and when it was intended."""
         entry = self._open.get(batch_id)
@@ -127,7 +135,9 @@ class Reader:
         return store.past_attempts(entry.history)
 
     def marks(self, total: int, states: Collection[BatchState]) -> bytearray:
-        """Mark the rows of batches in `states`, and those settled without a request.
+        """Mark the rows of batches in `states`, and those settled in another way.
+
+        That is without a request, or by a batch that was split.
 
         Over ten times as fast as `batches`: it reads no outcomes and checks no seals,
         only that the members of each batch are as many as they should be.
@@ -176,6 +186,8 @@ class Reader:
             if entry.state is BatchState.SPLIT:
                 self._split[entry.id] = entry
                 entry.free = self._free(entry, letters)
+                if letters is not None:
+                    entry.handed_on = sorted(store.open_rows(entry, letters))
             else:
                 self._open[entry.id] = entry
         self._found = {finding.row: finding for finding in self.findings()}

@@ -65,11 +65,11 @@ class Rows(Reader):
         self._facts[name] = value
         await self._writer.room()
 
-    def _expect_unaccepted(self, batch_id: str, rows: Sequence[int]) -> None:
-        """Raise BrokenPromise if a row that was found accepted would be sent again."""
+    def _expect_unfound(self, batch_id: str, rows: Sequence[int]) -> None:
+        """Raise BrokenPromise if a row would be sent of which it is known what came."""
         for row in self._found.keys() & set(rows) if self._found else ():
-            if self._found[row].status is Status.ACCEPTED:
-                raise BrokenPromise(f"batch {batch_id}: row {row} was found accepted")
+            found = self._found[row].status
+            raise BrokenPromise(f"batch {batch_id}: row {row} was found {found}")
 
     def _with_findings(self, rows: Sequence[int], outcomes: Outcomes) -> Outcomes:
         """Return the outcomes of a batch with the findings in their places."""

@@ -18,7 +18,7 @@ from engine.record import FINDABLE
 
 #: "mvly": `file` and SQLite show it as the database's owner.
 APPLICATION_ID: Final = 0x6D766C79
-VERSION: Final = 2
+VERSION: Final = 3
 
 _TABLES: Final = f"""
 CREATE TABLE fact (
@@ -103,14 +103,34 @@ def _around(row: str) -> str:
             AND (members IS NULL OR substr(members, {row} - low + 1, 1) = x'01')"""
 
 
+def _members(condition: str) -> str:
+    """Return the condition that `row` is a member of the batch NEW, and another one."""
+    return f"""row BETWEEN NEW.place >> 6 AND NEW.high
+            AND (NEW.members IS NULL
+                 OR substr(NEW.members, row - (NEW.place >> 6) + 1, 1) = x'01')
+            AND {condition}"""
+
+
 def _within(table: str, condition: str) -> str:
     """Return the condition that `table` tells of a member of the batch NEW."""
     return f"""EXISTS (
-            SELECT 1 FROM {table} WHERE row BETWEEN NEW.place >> 6 AND NEW.high
-            AND (NEW.members IS NULL
-                 OR substr(NEW.members, row - (NEW.place >> 6) + 1, 1) = x'01')
-            AND {condition})"""
+            SELECT 1 FROM {table} WHERE {_members(condition)})"""
 
+
+def _letter(row: str) -> str:
+    """Return what the statuses of the batch NEW say of its member `row`."""
+    low = "(NEW.place >> 6)"
+    return f"""substr(NEW.statuses, CASE
+                WHEN NEW.members IS NULL THEN {row} - {low} + 1
+                ELSE length(replace(
+                    hex(substr(NEW.members, 1, {row} - {low} + 1)), '0', ''))
+                END, 1)"""
+
+
+#: What was found of a row, as a letter.
+_FOUND_LETTER: Final = "CASE status {} END".format(
+    " ".join(f"WHEN '{s.value}' THEN '{pack_statuses([s])}'" for s in FINDABLE)
+)
 
 #: Name, event, what is wrong, and the condition (or a query that finds it).
 _REFUSALS: Final = (
@@ -148,8 +168,8 @@ _REFUSALS: Final = (
     (
         "batch_unfound",
         "INSERT ON batch",
-        "a row was found accepted",
-        _within("found", "status = 'accepted'"),
+        "it is known what became of a row",
+        _within("found", "1"),
     ),
     (
         "batch_moves",
@@ -199,9 +219,21 @@ _REFUSALS: Final = (
     (
         "batch_found",
         "UPDATE ON batch",
-        "a row was found accepted",
+        "it is known what became of a row",
         f"""OLD.state = 'in_doubt' AND NEW.state = 'retryable'
-           AND {_within("found", "status = 'accepted'")}""",
+           AND {_within("found", "1")}""",
+    ),
+    (
+        "batch_parts",
+        "UPDATE ON batch",
+        "a row goes on that was found, or does not that was not",
+        # Each row that was found says so, and as many others as there are go on.
+        f"""OLD.state = 'in_doubt' AND NEW.state = 'split'
+           AND (NEW.statuses IS NULL OR length(NEW.statuses) <> NEW.size
+            OR length(replace(NEW.statuses, '{pack_statuses([Status.PENDING])}', ''))
+               <> (SELECT count(*) FROM found WHERE {_members("1")})
+            OR NOT {_within("found", "1")}
+            OR {_within("found", f"{_letter('row')} <> {_FOUND_LETTER}")})""",
     ),
     ("batch_stays", "DELETE ON batch", "a batch is never forgotten", "1"),
     (

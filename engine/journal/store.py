@@ -64,7 +64,8 @@ _DOUBTFUL: Final = (BatchState.HELD.value, BatchState.IN_DOUBT.value)
 
 #: Parameters: the place to start after, how many.
 SPANS: Final = """
-SELECT place, high, size, members, state FROM batch
+SELECT place, high, size, members, state,
+       CASE state WHEN 'split' THEN statuses END FROM batch
 WHERE place > ? ORDER BY place LIMIT ?"""
 
 #: Batches that are not final, and split ones.
@@ -252,9 +253,16 @@ def batch(row: Row) -> BatchRecord:
 
 
 def mark(marks: bytearray, states: Collection[str], page: list[Row]) -> None:
-    """Set the places of the members of batches in `states`: rows of SPANS."""
+    """Set the places of the members of batches in `states`: rows of SPANS.
+
+    And of what a batch settled that was split.
+    """
     total = len(marks)
-    for place, high, size, members, state in page:
+    for place, high, size, members, state, letters in page:
+        if letters is not None:
+            _mark_settled(
+                marks, unpack_members(place // DEPTHS, high, members), letters
+            )
         if state not in states:
             continue
         low = place // DEPTHS
@@ -267,6 +275,14 @@ def mark(marks: bytearray, states: Collection[str], page: list[Row]) -> None:
         if len(found) != size:
             raise Damage(f"the batch of row {low} is not as it was written")
         for row in found:
+            marks[row] = 1
+
+
+def _mark_settled(marks: bytearray, rows: list[int], letters: str) -> None:
+    if rows[-1] >= len(marks):
+        raise Damage(f"row {rows[-1]} is beyond the {len(marks)} rows of the list")
+    for row, status in zip(rows, unpack_statuses(letters, len(rows)), strict=True):
+        if status is not Status.PENDING:
             marks[row] = 1
 
 
