@@ -90,12 +90,18 @@ class Delivery:
                 if self.stop.requested:
                     return
 
-    async def _chunk(self, hand: Hand, chunk: pl.DataFrame) -> None:
+    async def _chunk(
+        self, hand: Hand, chunk: pl.DataFrame, parent: str | None = None
+    ) -> None:
         made = await hand.make(chunk)
         await self._skip(made.failures)
+        rests: list[tuple[str, list[int]]] = []
         for parcel in made.parcels:
             budget = SPLITS_PER_HALVING * len(parcel.rows).bit_length()
-            await self._parcel(hand, parcel, Splits(budget))
+            await self._parcel(hand, parcel, Splits(budget, rests), parent)
+        for split, rows in rests:
+            rest = chunk.filter(pl.col("row").is_in(rows))
+            await self._chunk(hand, rest, parent=split)
 
     async def _skip(self, failures: list[Failure]) -> None:
         new = [failure for failure in failures if not self.settled[failure.row]]
@@ -119,7 +125,9 @@ class Delivery:
         parent: str | None = None,
     ) -> None:
         """Deliver a batch: one outcome per message, or the run is to end."""
-        if self.journal.is_split(parcel.id) or await self._whole(
+        if (rest := self.journal.handed_on(parcel.id)) is not None:
+            splits.rests.append((parcel.id, rest))
+        elif self.journal.is_split(parcel.id) or await self._whole(
             hand, parcel, splits, parent
         ):
             for half in await hand.halves(parcel):
@@ -340,9 +348,15 @@ class Delivery:
 
 @dataclass(slots=True)
 class Splits:
-    """How often the pieces of one batch may still be split."""
+    """How often the pieces of one batch may still be split.
+
+    Attributes:
+        rests: what batches were in doubt and were found in part, and which of their
+            rows are to be made into a batch of their own.
+    """
 
     left: int
+    rests: list[tuple[str, list[int]]]
 
 
 @dataclass(slots=True)

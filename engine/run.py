@@ -232,12 +232,10 @@ class Run:
         """Settle what an earlier start left in doubt, as the user chose."""
         if self._in_doubt == "hold":
             return
-        found = {finding.row for finding in journal.findings()}
         doubtful = [b for b in journal.batches() if b.state is BatchState.IN_DOUBT]
         for batch in doubtful:
             if self._in_doubt == "resend":
-                if found.isdisjoint(batch.rows):  # else somebody surely had it
-                    await journal.resolve(batch.id, resend=True)
+                await journal.resolve(batch.id, resend=True)
             else:
                 outcomes = Outcomes.uniform(
                     len(batch.rows), Status.ACCEPTED, reason="assumed_sent"
