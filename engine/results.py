@@ -247,13 +247,18 @@ def _found(findings: Iterable[RowFinding], first: int) -> pl.DataFrame:
 def _lay_over(settled: pl.DataFrame, found: pl.DataFrame) -> pl.DataFrame:
     """Put what was found out in the place of the doubt; whatever else is known stays.
 
-    A row may have left the doubt in another way: then that came by an answer.
+    A row may have left the doubt in another way: then that came by an answer. If the
+    finding itself ended it, its moment counts, not that of the decision.
     """
     if not found.height:
         return settled
     joined = settled.join(found, on="row", how="left", maintain_order="left")
     doubtful = pl.col("status") == Status.IN_DOUBT
-    is_found = doubtful & pl.col("status_found").is_not_null()
+    same = pl.all_horizontal(
+        pl.col(name).eq_missing(pl.col(f"{name}_found"))
+        for name in ("status", "reason", "detail", "provider_id")
+    )
+    is_found = (doubtful | same) & pl.col("status_found").is_not_null()
     return joined.select(
         pl.when(is_found).then(f"{name}_found").otherwise(name).alias(name)
         if f"{name}_found" in FOUND

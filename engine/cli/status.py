@@ -15,6 +15,7 @@ from engine import history, rundir
 from engine.cli import exits, options, output
 from engine.cli.exits import ExitCode
 from engine.errors import JournalError, RunError, RunLocked
+from engine.journal import Journal
 from engine.manifest import Manifest
 from engine.outcome import TROUBLE, Status
 from engine.record import BatchState
@@ -93,13 +94,7 @@ def _settled(directory: RunDirectory, manifest: Manifest) -> dict[str, Any]:
         if journal is None:
             return {"status": "unfinished", "counts": _with_plan({}, manifest)}
         finished = journal.fact("finished_at")
-        counts = Counter({s.value: n for s, n in journal.counts().items()})
-        for batch in journal.batches():
-            if batch.state in (BatchState.INTENT, BatchState.IN_DOUBT):
-                counts[Status.IN_DOUBT.value] += len(batch.rows)
-        for finding in journal.findings():
-            counts[finding.status.value] += 1
-            counts[Status.IN_DOUBT.value] -= 1
+        counts = _counted(journal)
     facts = {
         "status": "finished" if finished else "unfinished",
         "finished_at": finished,
@@ -108,6 +103,27 @@ def _settled(directory: RunDirectory, manifest: Manifest) -> dict[str, Any]:
     if directory.results.exists():
         facts["results"] = str(directory.results)
     return facts
+
+
+def _counted(journal: Journal) -> Counter[str]:
+    """Count the rows that have an outcome, or are in doubt, by what is known of them.
+
+    A finding counts as long as the row's batch leaves it in doubt, as in the results.
+    """
+    counts = Counter({s.value: n for s, n in journal.counts().items()})
+    found = {finding.row: finding.status for finding in journal.findings()}
+    for batch in journal.batches():
+        is_open = batch.state in (BatchState.INTENT, BatchState.IN_DOUBT)
+        if is_open:
+            counts[Status.IN_DOUBT.value] += len(batch.rows)
+        if found.keys().isdisjoint(batch.rows):
+            continue
+        for place, row in enumerate(batch.rows):
+            told = None if batch.outcomes is None else batch.outcomes.statuses[place]
+            if row in found and (is_open or told is Status.IN_DOUBT):
+                counts[found[row].value] += 1
+                counts[Status.IN_DOUBT.value] -= 1
+    return counts
 
 
 def _with_plan(counts: Mapping[str, int], manifest: Manifest) -> dict[str, int]:
