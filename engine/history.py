@@ -115,10 +115,16 @@ def _sent(directory: RunDirectory, manifest: Manifest) -> pl.DataFrame:
         if journal is None:
             return pl.DataFrame(schema=SENT_SCHEMA)
         journal.replay()
+        refused = {f.row for f in journal.findings() if f.status not in SENT}
         for batch in journal.batches():
             if batch.outcomes is not None:
                 told = zip(batch.rows, batch.outcomes.statuses, strict=True)
-                rows += [row for row, status in told if status in SENT]
+                rows += [
+                    row
+                    for row, status in told
+                    if status in SENT
+                    and not (status is Status.IN_DOUBT and row in refused)
+                ]
     manifest.check_snapshot(directory)
     known = pl.LazyFrame({"row": rows}, schema={"row": pl.UInt64})
     return (
@@ -157,11 +163,16 @@ def expect_unreached(run: Run) -> None:
 
 
 def _waiting(directory: RunDirectory, manifest: Manifest) -> pl.DataFrame:
-    """Return who may still be mailed; whoever is in doubt is, if the user asks."""
+    """Return who may still be mailed; whoever is in doubt is, if the user asks.
+
+    Unless it was found what became of them.
+    """
     manifest.check_snapshot(directory)
     with opened(directory, manifest) as journal:
         total = manifest.rows
-        marks = bytes(total) if journal is None else journal.marks(total, SETTLED)
+        marks = bytearray(total) if journal is None else journal.marks(total, SETTLED)
+        for finding in () if journal is None else journal.findings():
+            marks[finding.row] = 1
     waits = pl.Series("waits", list(marks), dtype=pl.UInt8) == 0
     frozen = pl.scan_parquet(directory.recipients).select("status", "message_id")
     return frozen.collect().filter(waits & pl.col("status").is_null())
