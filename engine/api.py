@@ -27,6 +27,7 @@ import trio
 from engine import campaign as campaigns
 from engine import planning, providers
 from engine.campaign import Campaign
+from engine.crew import AUTO, Asked
 from engine.job import NewRun, Options, perform
 from engine.outcome import InDoubt
 from engine.planning import Plan
@@ -73,6 +74,7 @@ def send(
     base_url: str | None = None,
     in_doubt: InDoubt = "hold",
     drain: float = 20.0,
+    processes: Asked = AUTO,
 ) -> Report:
     """Send a campaign. Blocks until it has ended, and owns the event loop meanwhile.
 
@@ -99,6 +101,7 @@ def send(
             base_url=base_url,
             in_doubt=in_doubt,
             drain=drain,
+            processes=processes,
         )
     )
 
@@ -118,6 +121,7 @@ async def asend(
     base_url: str | None = None,
     in_doubt: InDoubt = "hold",
     drain: float = 20.0,
+    processes: Asked = AUTO,
 ) -> Report:
     """Send a campaign, on trio or on asyncio.
 
@@ -139,6 +143,8 @@ async def asend(
         base_url: in place of the provider's public address.
         in_doubt: what becomes of messages that an earlier start left in doubt.
         drain: seconds for what is under way after a stop.
+        processes: in how many processes messages are made and sent, each with a Python
+            of its own; "auto": as many as the run can use, often one.
 
     Raises:
         CampaignError: the campaign, a template or the list is wrong; nothing was sent.
@@ -159,7 +165,7 @@ async def asend(
         limit=limit,
         sandbox=sandbox,
     )
-    options = Options(in_doubt=in_doubt, drain=drain)
+    options = Options(in_doubt=in_doubt, drain=drain, processes=processes)
     if _library() == "trio":
         return await perform(job, options)
     return await _on_asyncio(job, options)

@@ -19,6 +19,7 @@ import trio
 
 from engine import history, planning, rundir, secret
 from engine.campaign import Campaign, rebased
+from engine.crew import AUTO, Asked, choose
 from engine.errors import AccountRejected, EngineError, RunError, RunFinished, first
 from engine.manifest import Manifest
 from engine.outcome import InDoubt, Status
@@ -232,6 +233,8 @@ class Options:
     Attributes:
         in_doubt: what becomes of batches that an earlier start left in doubt.
         drain: seconds for what is under way after a stop.
+        processes: in how many processes messages are made and sent; "auto": as many as
+            the run can use.
         faults: what goes wrong in the sandbox.
         on_plan: called before anything is sent, with the plan and whether it was begun
             earlier; may raise to refuse.
@@ -241,6 +244,7 @@ class Options:
 
     in_doubt: InDoubt = "hold"
     drain: float = 20.0
+    processes: Asked = AUTO
     faults: Faults = field(default_factory=Faults)
     on_plan: Callable[[Plan, bool], None] = lambda _plan, _begun: None
     on_start: Callable[[Run], None] = lambda _run: None
@@ -267,6 +271,7 @@ async def perform(job: Job, options: Options) -> Report:
                 secret=token,
                 in_doubt=options.in_doubt,
                 drain=options.drain,
+                processes=choose(options.processes, plan),
                 on_progress=options.on_progress,
             )
             options.on_start(run)

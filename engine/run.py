@@ -8,8 +8,10 @@ A run ends in one of two ways: *finished*, every row has its outcome; or *stoppe
 then it can be taken up again from its directory. Either way the results are written.
 """
 
+import os
 import ssl
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,7 +20,7 @@ import trio
 
 from engine import results, rundir, snapshot, wire
 from engine.campaign import Limits
-from engine.crew import Connection, Hand, Inline, Maker
+from engine.crew import INLINE, Begin, Connection, Hand, Inline, Maker, Processes, hired
 from engine.deliver import Delivery
 from engine.errors import EngineError, JournalError, first
 from engine.journal import Journal
@@ -73,6 +75,7 @@ class Run:
         in_doubt: what becomes of batches that an earlier start left in doubt: they
             stay so, are sent again (perhaps twice), or are taken for accepted.
         drain: seconds that requests under way get after a stop.
+        processes: in how many processes messages are made and sent.
         on_progress: called with the messages settled since the last call.
     """
 
@@ -84,6 +87,7 @@ class Run:
         secret: Secret,
         in_doubt: InDoubt = "hold",
         drain: float = 20.0,
+        processes: Processes = INLINE,
         on_progress: Callable[[int], None] = lambda _: None,
     ) -> None:
         self.stop = Stop()
@@ -92,6 +96,7 @@ class Run:
         self._secret = secret
         self._in_doubt = in_doubt
         self._drain = drain
+        self.processes = processes
         self.on_progress = on_progress
         self._sent = 0
         self._cut = trio.Event()
@@ -192,18 +197,34 @@ class Run:
         send, receive = trio.open_memory_channel[pl.DataFrame](0)
         async with trio.open_nursery() as watching:
             watching.start_soon(self._show_progress)
-            async with trio.open_nursery() as working:
+            async with self._hands() as hands, trio.open_nursery() as working:
                 watching.start_soon(self._end_drain, working.cancel_scope)
                 working.start_soon(self._read, delivery.settled, send)
-                for hand in self._hands():
+                for hand in hands:
                     working.start_soon(delivery.work, hand, receive.clone())
                 receive.close()
             watching.cancel_scope.cancel()
 
-    def _hands(self) -> list[Hand]:
-        """Give each worker its hand."""
-        maker = Maker.of(self._plan)
-        return [Inline(maker, self.connect()) for _ in range(self._workers())]
+    @asynccontextmanager
+    async def _hands(self) -> AsyncIterator[list[Hand]]:
+        """Give each worker its hand, in this process or in several."""
+        workers = self._workers()
+        if self.processes.count == 1:
+            maker = Maker.of(self._plan)
+            yield [Inline(maker, self.connect()) for _ in range(workers)]
+            return
+        token = self._secret.reveal()
+        self._plan.provider.credentials(token)  # better refused here than over there
+        begin = Begin(
+            directory=str(self._plan.directory.path.resolve()),
+            manifest=self._plan.manifest.sha256,
+            base_url=self._base_url,
+            token=token,
+            parent=os.getpid(),
+        )
+        count = min(self.processes.count, workers)
+        async with hired(begin, processes=count, workers=workers) as hands:
+            yield hands
 
     def _workers(self) -> int:
         """Requests in flight: no more than there are, or than may be in doubt."""

@@ -2,13 +2,18 @@
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, TypeVar, get_args
+from typing import Any, Literal, TypeVar, get_args
 
 import click
 
 from engine.outcome import InDoubt
 
 Command = TypeVar("Command", bound=Callable[..., Any])
+
+#: What --processes says; as `engine.crew.Asked`, which is slow to load.
+Processes = int | Literal["auto"]
+#: More than any machine has cores for.
+MOST_PROCESSES = 1024
 
 FILE = click.Path(dir_okay=False, path_type=Path)
 FOLDER = click.Path(file_okay=False, path_type=Path)
@@ -22,6 +27,27 @@ def _named(
     if value == "":
         raise click.BadParameter("names nothing", param=parameter)
     return value
+
+
+class _Processes(click.ParamType[Processes]):
+    """A number of processes, or `auto`."""
+
+    name = "processes"
+
+    def convert(
+        self,
+        value: Processes | str,
+        param: click.Parameter | None,
+        ctx: click.Context | None,
+    ) -> Processes:
+        """Read `4`, or `auto`."""
+        if value == "auto":
+            return "auto"
+        if isinstance(value, int):
+            return value
+        if not value.isdecimal() or not 1 <= int(value) <= MOST_PROCESSES:
+            self.fail(f"{value!r}: write 1 to {MOST_PROCESSES}, or auto", param, ctx)
+        return int(value)
 
 
 def campaign(command: Command) -> Command:
@@ -82,6 +108,14 @@ def sending(command: Command) -> Command:
             show_default=True,
             metavar="SECONDS",
             help="After a stop, how long requests under way may take.",
+        ),
+        click.option(
+            "--processes",
+            type=_Processes(),
+            default="auto",
+            show_default=True,
+            metavar="N|auto",
+            help="Make and send in N processes; auto: as many as the run can use.",
         ),
         click.option(
             "--in-doubt",

@@ -6,6 +6,7 @@ import click
 
 from engine.cli import exits, options, sending
 from engine.cli.exits import ExitCode
+from engine.cli.options import Processes
 from engine.job import OldRun, Options
 from engine.outcome import InDoubt
 from engine.rundir import RunDirectory
@@ -22,6 +23,7 @@ def command(
     yes: bool,
     in_doubt: InDoubt,
     drain: float,
+    processes: Processes,
     as_json: bool,
 ) -> ExitCode:
     """Finish a run exactly as it was planned: same list, templates and batches.
@@ -31,5 +33,5 @@ def command(
     """
     with exits.told(as_json=as_json):
         job = OldRun(RunDirectory(run), out, base_url, in_doubt)
-        how = Options(in_doubt=in_doubt, drain=drain)
+        how = Options(in_doubt=in_doubt, drain=drain, processes=processes)
         return sending.run(job, how, ask=not yes, as_json=as_json)

@@ -6,6 +6,7 @@ import click
 
 from engine.cli import exits, options, sending
 from engine.cli.exits import ExitCode
+from engine.cli.options import Processes
 from engine.job import Options, Retry
 from engine.outcome import InDoubt, Status
 from engine.rundir import RunDirectory
@@ -55,6 +56,7 @@ def command(
     yes: bool,
     in_doubt: InDoubt,
     drain: float,
+    processes: Processes,
     as_json: bool,
 ) -> ExitCode:
     """Try again for the rows of a finished run that were refused or failed.
@@ -64,5 +66,5 @@ def command(
     """
     with exits.told(as_json=as_json):
         job = Retry(RunDirectory(run), statuses, out, base_url)
-        how = Options(in_doubt=in_doubt, drain=drain)
+        how = Options(in_doubt=in_doubt, drain=drain, processes=processes)
         return sending.run(job, how, ask=not yes, as_json=as_json)

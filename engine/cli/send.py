@@ -9,6 +9,7 @@ from engine import api
 from engine.campaign import rebased
 from engine.cli import exits, options, sending
 from engine.cli.exits import ExitCode
+from engine.cli.options import Processes
 from engine.cli.plan import show
 from engine.errors import CampaignError
 from engine.job import NewRun, Options
@@ -74,6 +75,7 @@ def command(
     yes: bool,
     in_doubt: InDoubt,
     drain: float,
+    processes: Processes,
     as_json: bool,
 ) -> ExitCode:
     """Send a campaign; see HELP."""
@@ -100,7 +102,12 @@ def command(
             limit=limit,
             sandbox=sandbox,
         )
-        how = Options(in_doubt=in_doubt, drain=drain, faults=parsed_faults(faults))
+        how = Options(
+            in_doubt=in_doubt,
+            drain=drain,
+            processes=processes,
+            faults=parsed_faults(faults),
+        )
         return sending.run(job, how, ask=not (yes or sandbox), as_json=as_json)
 
 

@@ -82,6 +82,8 @@ class _Session:
         if self._nursery is None or self._plan is None:
             raise RuntimeError("a run starts after its plan, and inside the session")
         self._nursery.start_soon(self._watch_signals, run)
+        count = output.count(run.processes.count, "process", "es")
+        output.line("made in", f"{count}: {run.processes.why}")
         if not self._quiet:
             bar = output.progress(self._plan.manifest.mailable)
             run.on_progress = self._bar.enter_context(bar)

@@ -3,11 +3,16 @@
 hand.py      what a worker asks of its hand, and what it sees of a batch
 maker.py     rows to batches: pure
 inline.py    a hand in this process
+processes.py hands in other processes, which are started and replaced here
+pipe.py      what is said between them
+child.py     such a process
+count.py     how many a run needs
 
 The process that owns the run keeps everything that decides: reader, journal, pace,
 retries, stop. What costs time of a processor is behind the hands.
 """
 
+from engine.crew.count import AUTO, INLINE, Asked, Processes, choose
 from engine.crew.hand import (
     PROCESS_LOST,
     Answer,
@@ -19,10 +24,16 @@ from engine.crew.hand import (
 )
 from engine.crew.inline import Connection, Inline
 from engine.crew.maker import Maker
+from engine.crew.pipe import Begin
+from engine.crew.processes import hired
 
 __all__ = [
+    "AUTO",
+    "INLINE",
     "PROCESS_LOST",
     "Answer",
+    "Asked",
+    "Begin",
     "Connection",
     "Hand",
     "HandsLost",
@@ -31,4 +42,7 @@ __all__ = [
     "Maker",
     "NotSent",
     "Parcel",
+    "Processes",
+    "choose",
+    "hired",
 ]
