@@ -5,11 +5,11 @@
 The house, from the doors down; a file imports only from floors below its own:
 
     doors      cli/  api
-    machine    job │ run report receiver/ track/ │ deliver │ crew/ │ planning/ reconcile
-               verify/ intake │ stop history cloudmailin/
+    machine    job │ run report receiver/ track/ fetch │ deliver │ crew/ │
+               planning/ reconcile verify/ intake │ stop history cloudmailin/
     edges      recipients/  journal/  wire  pace/  results  events/  secret
                suppression  unsubscribe
-               asked
+               asked  fetched
     files      manifest  snapshot  │  rundir  parquet  database
     decisions  tracking/ │
                campaign/  address  render/  batch  retry  providers/  webhooks/

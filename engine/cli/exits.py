@@ -54,6 +54,8 @@ def of_error(error: errors.EngineError) -> ExitCode:
             return ExitCode.REFUSED
         case errors.CloudMailinError(kind=kind):
             return _ASKED[kind]
+        case errors.AccountRejected():
+            return ExitCode.ACCOUNT
         case errors.BrokenPromise():
             return ExitCode.BROKEN
         case _:

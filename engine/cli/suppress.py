@@ -2,21 +2,27 @@
 
 import json
 from collections.abc import Iterable
+from dataclasses import asdict
 from pathlib import Path
 
 import click
 import polars as pl
+import trio
 
-from engine import recipients, rundir
+from engine import api, recipients, rundir
+from engine.campaign import rebased
 from engine.cli import exits, options, output
 from engine.cli.exits import ExitCode
 from engine.errors import RecipientsError
+from engine.fetch import Copied, Fetch
 from engine.suppression import EVERYWHERE, SCHEMA, Entry, Suppressions
 
 #: Rows of a file entered in one transaction.
 AT_ONCE = 50_000
 #: Entries that `list` shows on a terminal.
 SHOWN = 50
+#: A scope as `suppress export` writes it.
+_SCOPED = r"^(all$|(list|campaign|provider):.)"
 #: Columns that lists of providers keep the address in.
 USUAL = ("email", "address", "recipient", "email_address", "e-mail")
 
@@ -123,7 +129,8 @@ def import_(
     """Enter the addresses of a file: CSV, TSV, NDJSON, Parquet or Arrow.
 
     As a provider exports its list, or as `mailvolley suppress export` wrote it. A
-    column `reason` in the file goes before --reason.
+    column `reason` in the file goes before --reason, and `scope` says where an entry
+    holds, unless --campaign does.
     """
     with exits.told(as_json=as_json), recipients.translating(file):
         frame = recipients.load(file)
@@ -136,24 +143,89 @@ def import_(
                 hint="name it: --column NAME",
             )
         said = pl.col("reason") if "reason" in names else pl.lit(None, pl.String)
+        scope: pl.Expr = pl.lit(_scope_of(campaign))
+        if campaign is None and "scope" in names:
+            # A column of that name in somebody else's file may mean anything.
+            kept = pl.col("scope").cast(pl.String)
+            scope = pl.when(kept.str.contains(_SCOPED)).then(kept).otherwise(scope)
         wanted = frame.select(
             address=pl.col(column).cast(pl.String).fill_null(""),
             reason=said.cast(pl.String).fill_null(reason),
+            scope=scope,
         )
-        source, scope, new, rows = Path(file).name, _scope_of(campaign), 0, 0
+        source, new, rows = Path(file).name, 0, 0
         with Suppressions.open(runs_dir) as entries:
             for piece in wanted.collect_batches(chunk_size=AT_ONCE):
-                new += entries.add(_entries(piece, source, scope))
+                new += entries.add(_entries(piece, source))
                 rows += piece.height
         output.line("rows", f"{rows:,}")
         _tell("entered", new, as_json=as_json)
     return ExitCode.DONE
 
 
-def _entries(piece: pl.DataFrame, source: str, scope: str) -> Iterable[Entry]:
+def _entries(piece: pl.DataFrame, source: str) -> Iterable[Entry]:
     return (
-        Entry(address, reason, source, scope) for address, reason in piece.iter_rows()
+        Entry(address, reason, source, scope)
+        for address, reason, scope in piece.iter_rows()
     )
+
+
+@command.command("fetch")
+@click.argument("campaign", type=options.FILE, metavar="CAMPAIGN.toml")
+@click.option(
+    "--set",
+    "overrides",
+    multiple=True,
+    metavar="KEY.PATH=VALUE",
+    help="Lay a value over the campaign file, as in provider.account_id=….",
+)
+@click.option("--base-url", metavar="URL", help="In place of the provider's address.")
+@click.option(
+    "--runs-dir",
+    type=options.FOLDER,
+    metavar="DIR",
+    help="Where the runs are kept; else runs/ beside the templates.",
+)
+@options.as_json
+def fetch(
+    *,
+    campaign: Path,
+    overrides: tuple[str, ...],
+    base_url: str | None,
+    runs_dir: Path | None,
+    as_json: bool,
+) -> ExitCode:
+    """Fetch the list that the campaign's provider keeps itself, and keep a copy.
+
+    Cloudflare gives it out: there, one recipient on it fails a whole message. The copy
+    holds for that account, and is made anew each time: who is off the list may be
+    mailed again. What was entered here in other ways stays.
+    """
+    with exits.told(as_json=as_json):
+        loaded = api.load(campaign, overrides=overrides, needs_list=False)
+        if base_url is not None:
+            loaded = rebased(loaded, base_url)
+        runs = runs_dir or loaded.home / "runs"
+        work = Fetch(loaded, runs, on_wait=_tell_wait)
+        output.line("asking", f"{work.title}, account {work.account}, {work.base_url}")
+        told = trio.run(work.run)
+        _tell_copied(told)
+        if as_json:
+            facts = {"status": "fetched", "exit": int(ExitCode.DONE), **asdict(told)}
+            output.data({**facts, "at": told.at.isoformat(timespec="seconds")})
+    return ExitCode.DONE
+
+
+def _tell_wait(seconds: float, cause: str) -> None:
+    output.line("waits", f"{output.duration(seconds)}, for {cause}", colour="yellow")
+
+
+def _tell_copied(told: Copied) -> None:
+    each = ", ".join(f"{number:,} {reason}" for reason, number in told.reasons.items())
+    listed = output.count(told.listed, "address", "es")
+    output.line("listed", f"{listed}: {each}" if each else listed)
+    output.line("entered", f"{told.entered:,}")
+    output.line("removed", f"{told.removed:,}")
 
 
 @command.command("export")

@@ -6,6 +6,7 @@
     answers     an answer's own words, and its word on one message
     matching    whose entry is it: the items of an answer and the messages of a batch
     columns     the common answer to a batch, read at once
+    suppressed  the suppression lists that providers keep themselves
     tolerant    an answer to a batch whose form is not documented, read without guessing
     cloudmails  CloudMails, `POST /send` and `POST /send/batch`
     cloudflare  Cloudflare Email Sending, `POST …/send_raw` and `POST …/send`

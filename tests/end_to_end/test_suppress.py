@@ -3,9 +3,11 @@
 import json
 import subprocess
 import sys
+import urllib.request
 from pathlib import Path
 
 import pytest
+from end_to_end.desk import Desk, Site
 
 
 def typed(home: Path, *words: str) -> subprocess.CompletedProcess[str]:
@@ -57,3 +59,64 @@ def test_bad_input_is_refused_by_name(
     assert told.returncode == 2
     assert said in told.stderr
     assert "Traceback" not in told.stderr
+
+
+def test_an_entry_keeps_its_scope_on_the_way(tmp_path: Path) -> None:
+    """Who left one campaign has not left all of them; --campaign goes before it."""
+    typed(tmp_path, "add", "ann@a.example", "--campaign", "letter")
+    typed(tmp_path, "add", "bob@b.example")
+    assert typed(tmp_path, "export", "list.csv").returncode == 0
+    typed(tmp_path, "import", "list.csv", "--runs-dir", "there")
+    typed(tmp_path, "import", "list.csv", "--runs-dir", "other", "--campaign", "x")
+    (tmp_path / "own.csv").write_text("email,scope\ncy@c.example,oscillo\n")
+    typed(tmp_path, "import", "own.csv", "--runs-dir", "there")
+
+    def scopes(runs: str) -> list[str]:
+        told = typed(tmp_path, "list", "--json", "--runs-dir", runs)
+        return [entry["scope"] for entry in json.loads(told.stdout)["entries"]]
+
+    assert scopes("there") == ["campaign:letter", "all", "all"]
+    assert scopes("other") == ["campaign:x", "campaign:x"]
+
+
+def enter(site: Site, account: str, emails: list[str]) -> None:
+    """Put addresses on an account's list in the sandbox."""
+    url = f"{site.root}/cloudflare/client/v4/accounts/{account}/email/sending"
+    body = json.dumps({"items": [{"email": email} for email in emails]}).encode()
+    headers = {"Authorization": "Bearer x", "Content-Type": "application/json"}
+    request = urllib.request.Request(f"{url}/suppressions/bulk", body, headers)
+    urllib.request.urlopen(request).close()
+
+
+@pytest.mark.slow
+def test_the_list_that_cloudflare_keeps_is_fetched_whole(
+    desk: Desk, sandbox: Site
+) -> None:
+    """More than a page of it, the reasons as they are; a wrong account exits 6."""
+    definition = desk.campaign.read_text()
+    name = 'name = "cloudflare"\naccount_id = "acc1"'
+    desk.campaign.write_text(definition.replace('name = "cloudmails"', name))
+    for part in range(3):
+        enter(sandbox, "acc1", [f"r{part}x{n}@inbox.example" for n in range(900)])
+    url = f"{sandbox.root}/cloudflare/client/v4"
+    words = ("suppress", "fetch", "letter.toml", "--base-url", url, "--json")
+    told = desk.run(*words)
+    assert told.code == 0, told.err
+    assert (told.json["status"], told.json["listed"]) == ("fetched", 2705)
+    assert told.json["reasons"] == {
+        "manual": 2701,
+        "soft_bounced": 1,
+        "bounced": 1,
+        "complained": 1,
+        "blocked": 1,
+    }
+    kept = desk.run("suppress", "list", "full@sandbox.example", "--json").json
+    assert kept["entries"][0]["reason"] == "soft_bounced"
+    assert "soft_bounce, until" in kept["entries"][0]["source"]
+    again = desk.run(*words).json
+    assert (again["entered"], again["removed"]) == (0, 0)
+
+    refused = desk.run(*words, "--set", "provider.account_id=forbidden")
+    assert refused.code == 6
+    assert refused.json["status"] == "account"
+    assert "permission" in refused.json["error"]["next"]

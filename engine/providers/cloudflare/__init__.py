@@ -3,6 +3,8 @@
     provider.py   the provider: settings, limits, requests
     header.py     which header fields it takes
     answer.py     what became of each recipient, and what its errors mean
+    suppressed.py the account's suppression list
+    account.py    an account's id and credentials
 
 One message in a request, at most 50 recipients in a message. `send_raw` takes the bytes
 of a message, `send` its parts as JSON.

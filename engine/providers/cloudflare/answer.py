@@ -69,7 +69,7 @@ def outcomes(batch: Batch, response: Response) -> Outcomes:
         ProviderError: as `engine.providers.base.Provider.outcomes` says.
     """
     if response.status not in SUCCESS:
-        raise _refused(response)
+        raise refused(response)
     answer = parse(response, provider=NAME)
     if not isinstance(answer, dict):
         raise Unanswered(
@@ -82,7 +82,7 @@ def outcomes(batch: Batch, response: Response) -> Outcomes:
     lists = {name: _addresses(result.get(name)) for name in (*_TAKEN, *_REFUSED)}
     success = flag(answer.get("success"))
     if success in NO and not any(lists.values()):
-        raise _refused(response)
+        raise refused(response)
     name = identity(result.get("message_id"))
     own = _key(batch.addresses[0])
     said = _word(own, lists, success=success or "", named=name is not None)
@@ -213,7 +213,7 @@ _HINTS = {
 _MOST_ERRORS = 20
 
 
-def _refused(response: Response) -> ProviderError:
+def refused(response: Response) -> ProviderError:
     """Say what an error means: by its words, else by the status of the answer."""
     status = response.status
     for text in _errors(response.body):

@@ -12,7 +12,6 @@ Source:
     fields of `send`.
 """
 
-import re
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from datetime import date
@@ -20,7 +19,6 @@ from functools import cached_property
 from itertools import repeat
 from typing import ClassVar
 
-from engine.errors import CampaignError
 from engine.message import (
     Attachment,
     Batch,
@@ -41,15 +39,12 @@ from engine.providers.base import (
     Finding,
     check_batch_size,
 )
-from engine.providers.cloudflare import answer
+from engine.providers.cloudflare import account, answer
 from engine.providers.cloudflare.header import review_headers
 from engine.providers.form import Form, check_batch, fragment, post
 from engine.providers.review import choice, review
 
 _FORMATS = ("raw", "json")
-#: The form of an account's id is 32 hexadecimal digits; what matters is that it is one
-#: piece of a path.
-_ACCOUNT = re.compile(r"[A-Za-z0-9_-]{1,64}")
 
 
 class Cloudflare:
@@ -88,7 +83,8 @@ class Cloudflare:
         ),
         (
             "A recipient on the account's suppression list fails the whole send, those "
-            "in cc and bcc with it: fetch the list first."
+            "in cc and bcc with it: fetch the list before, by mailvolley suppress "
+            "fetch."
         ),
         "A 200 may be a bounce: each recipient is in a list of its own.",
         (
@@ -160,21 +156,14 @@ class Cloudflare:
         email: str | None = None,
     ) -> None:
         check_batch_size(batch_size, self.capabilities)
-        if account_id is not None and not _ACCOUNT.fullmatch(account_id):
-            raise CampaignError(
-                f'[provider] account_id = "{account_id}": is not the id of an account; '
-                "write its 32 hexadecimal digits"
-            )
         self._envelope = envelope
-        self._account_id = account_id
+        self._account_id = None if account_id is None else account.check(account_id)
         self._format = format
         self._email = email
 
     def credentials(self, token: str) -> Credentials:
         """Return the header, or the two, that the wire adds as it sends."""
-        if self._email is None:
-            return Credentials({"Authorization": f"Bearer {token}"})
-        return Credentials({"X-Auth-Email": self._email, "X-Auth-Key": token})
+        return account.credentials(token, self._email)
 
     def review(self) -> list[Finding]:
         """Return what of the envelope Cloudflare cannot carry."""
@@ -241,11 +230,7 @@ class Cloudflare:
         return answer.outcomes(batch, response)
 
 
-_NO_ACCOUNT = Finding(
-    "error",
-    "[provider] account_id is missing: write the account's id, 32 hexadecimal digits, "
-    "which the dashboard shows",
-)
+_NO_ACCOUNT = Finding("error", account.MISSING)
 
 
 def _wide(envelope: Envelope) -> list[Finding]:
