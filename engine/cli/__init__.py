@@ -3,7 +3,8 @@
     exits      what a run or an error means for the exit code: one table
     output     what a person reads, on stderr
     options    what several commands take
-    sending      what the commands that send have in common
+    sending    what the commands that send have in common
+    interrupt  SIGTERM as an interrupt
     send plan resume retry status sandbox schema …
 
 Human words go to stderr and `--json` prints one object on stdout, so that a pipe gets
@@ -20,6 +21,7 @@ import click
 from engine import __version__
 from engine.cli import output
 from engine.cli.exits import ExitCode, tell
+from engine.cli.interrupt import by_sigterm
 
 #: Command to what it is for; `engine.cli.<command>` has it as `command`.
 COMMANDS = {
@@ -74,7 +76,8 @@ def main(arguments: list[str] | None = None) -> NoReturn:
     """Run a command and exit with its code."""
     words = sys.argv[1:] if arguments is None else arguments
     try:
-        code = mailvolley.main(words, prog_name="mailvolley", standalone_mode=False)
+        with by_sigterm():
+            code = mailvolley.main(words, prog_name="mailvolley", standalone_mode=False)
     except click.ClickException as error:
         code = ExitCode.REFUSED
         if "--json" in words:

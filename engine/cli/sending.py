@@ -11,6 +11,7 @@ import trio
 from engine.campaign import Campaign
 from engine.cli import exits, output
 from engine.cli.exits import ExitCode
+from engine.cli.interrupt import undisturbed
 from engine.errors import CampaignError, EngineError
 from engine.job import Job, NewRun, Options, perform
 from engine.planning import Plan
@@ -22,10 +23,11 @@ def run(job: Job, options: Options, *, ask: bool, as_json: bool) -> ExitCode:
     """Do a job as a command does. Returns the exit code, after telling how it ended."""
     session = _Session(job, options, ask=ask, quiet=as_json)
     report = trio.run(session.run)
-    code = exits.of_report(report)
-    output.show_report(report, next_steps=session.next_steps(report, code))
-    if as_json:
-        output.data(report.to_dict())
+    with undisturbed():
+        code = exits.of_report(report)
+        output.show_report(report, next_steps=session.next_steps(report, code))
+        if as_json:
+            output.data(report.to_dict())
     return code
 
 

@@ -60,6 +60,38 @@ def test_the_first_interrupt_drains_and_a_resume_finishes(
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("command", ["send", "plan"])
+def test_an_interrupt_of_the_planning_leaves_nothing_and_says_so(
+    desk: Desk,
+    sandbox: Site,
+    monkeypatch: pytest.MonkeyPatch,
+    command: str,
+    number: signal.Signals,
+) -> None:
+    """Either signal: nothing was sent, exit 2, and no half of a run is left."""
+    temporary = desk.folder / "temporary"
+    temporary.mkdir()
+    monkeypatch.setenv("TMPDIR", str(temporary))
+    desk.list(300_000)
+    sending = _start(desk, sandbox) if command == "send" else None
+    process = sending or desk.start("plan", "letter.toml")
+    begun, wait = [], time.monotonic() + 20
+    while not begun:
+        assert time.monotonic() < wait
+        begun = [*desk.runs.glob("letter/2*"), *temporary.glob("mailvolley-*")]
+    process.send_signal(number)
+    out, err = process.communicate(timeout=20)
+
+    assert 2 == process.returncode, err
+    assert "nothing was sent" in err
+    assert "Traceback" not in err
+    assert "" == out
+    assert [] == [path for path in begun if path.exists()]
+    assert 0 == sandbox.ask("stats")["requests"]
+
+
+@pytest.mark.slow
 def test_the_second_interrupt_cuts(desk: Desk, slow_site: Site) -> None:
     """Twice SIGTERM: at once; what was under way is in doubt, and nothing is lost."""
     slow_site.fault(latency=5)
