@@ -375,7 +375,7 @@ def eight_cores(monkeypatch: pytest.MonkeyPatch) -> None:
     [
         (100, {}, (1, "the list takes 1 s of a core")),
         (10**7, {}, (4, "there are 8 cores, and work for 4")),
-        (10**7, {"workers": 64}, (8, "there are 8 cores, and work for 8")),
+        (10**7, {"workers": 64}, (4, "there are 8 cores, and work for 4")),
         (10**7, {"workers": 1}, (1, "there is one request in flight")),
         (10**7, {"messages_per_second": 500.0}, (1, "500 messages/s take ")),
         (10**7, {"requests_per_second": 10.0}, (1, "10 requests/s take 1 % of a core")),

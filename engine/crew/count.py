@@ -15,9 +15,13 @@ from engine.planning import Plan
 Asked = int | Literal["auto"]
 AUTO: Literal["auto"] = "auto"
 
-#: Seconds of a core for a message and for a request, made and sent in one process
-#: (benchmarks/, jobs `batches` and `single`, November 2026).
+#: Seconds of a core for a message, and for a request on top, roughly: 27 us a message
+#: were measured in batches of 1000 (benchmarks/, two busy cores, November 2026); a
+#: request takes from 100 us to 900, by its transport.
 PER_MESSAGE, PER_REQUEST = 25e-6, 300e-6
+#: Processes that the run's own can keep busy: of 28 us that a message takes, 11 are its
+#: own (the same day), and of a single request about a quarter.
+MOST_USEFUL = 4
 #: Seconds of work that are worth another process.
 WORTH = 5.0
 #: How much of a core may be in use before a second one is of use.
@@ -57,7 +61,7 @@ def choose(asked: Asked, plan: Plan) -> Processes:
         return Processes(asked, "as asked")
     cores = _cores()
     workers = plan.campaign.limits.workers
-    most = min(cores, workers) if sys.executable else 1
+    most = min(cores, workers, MOST_USEFUL) if sys.executable else 1
     if most == 1:
         only = "core" if cores == 1 else "request in flight"
         return Processes(1, f"there is one {only}")
