@@ -22,7 +22,8 @@ from engine.events import EventStore
 from engine.intake import Taken
 from engine.suppression import Suppressions
 
-#: Events that may wait; more are not taken in, and are to be posted again.
+#: Events that may wait; more are not taken in, and are to be posted again. One post
+#: alone may have more: it would have no room later, either.
 ROOM: Final = 20_000
 
 
@@ -56,7 +57,7 @@ class Line:
         Raises:
             StoreError: they could not be kept, or too many are waiting.
         """
-        if self._held + len(events) > ROOM:
+        if self._held and self._held + len(events) > ROOM:
             raise StoreError("more events are waiting than can be kept at once")
         ticket = _Ticket(events)
         self._held += len(events)

@@ -12,7 +12,7 @@ from hypercorn.trio import serve as hypercorn_serve
 
 from engine import unsubscribe
 from engine.receiver.line import Line
-from engine.receiver.site import Counts, Gate, Site
+from engine.receiver.site import PATIENCE, Counts, Gate, Site
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +31,7 @@ async def serve(
     host: str = "127.0.0.1",
     port: int = 0,
     tls: Tls | None = None,
+    patience: float = PATIENCE,
     task_status: trio.TaskStatus[str] = trio.TASK_STATUS_IGNORED,
 ) -> None:
     """Receive posts until cancelled; reports the base URL when it listens.
@@ -44,6 +45,7 @@ async def serve(
         host: address to listen on.
         port: TCP port; 0 chooses a free one.
         tls: the certificate; None: plain http, for behind a proxy that has one.
+        patience: seconds for a post to come in whole.
         task_status: given by `nursery.start`.
 
     Raises:
@@ -60,7 +62,8 @@ async def serve(
     if tls is not None:
         config.certfile, config.keyfile = str(tls.certificate), str(tls.key)
     keys = unsubscribe.keys(runs / "unsubscribe.keys")
-    app = cast("Any", Site(gate, line, runs, keys, counts).app())
+    site = Site(gate, line, runs, keys, counts, patience=patience)
+    app = cast("Any", site.app())
     async with trio.open_nursery() as nursery:
         await nursery.start(line.run)
         (bound,) = await nursery.start(

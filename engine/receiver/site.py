@@ -1,9 +1,10 @@
 """The pages, and who is let in.
 
 A wrong key is answered as a page that does not exist: nobody learns from the answer how
-near they were. A post that cannot be read is refused for good (400), for to post it
-again would not make it readable; a disk that fails is told as 503, and the provider
-posts again.
+near they were. JSON that is no event is kept as it is, of unknown kind: it may be the
+trial of an address. What is no JSON is refused for good (400), for to post it again
+would not make it readable; a disk that fails is told as 503, and the provider posts
+again.
 """
 
 import hmac
@@ -29,15 +30,19 @@ from starlette.routing import Route
 
 from engine import webhooks
 from engine.errors import EventsError, StoreError
+from engine.event import Event
 from engine.intake import Taken
 from engine.receiver import pages
 from engine.receiver.line import Line
 from engine.suppression import EVERYWHERE, Suppressions
 from engine.unsubscribe import Keys
+from engine.webhooks.base import unknown
 from engine.webhooks.signature import Signature
 
 #: Bytes of one post; a thousand events are one megabyte.
 LARGEST: Final = 8 << 20
+#: Seconds for a post to come in whole.
+PATIENCE: Final = 60.0
 #: Seconds after which a provider is asked to post again.
 _AGAIN: Final = "30"
 #: Bytes of a form that are looked at; that of RFC 8058 has 26.
@@ -113,16 +118,25 @@ class Site:
         runs: the runs folder, where those who unsubscribe are entered.
         keys: of the links to unsubscribe.
         counts: told of everything that comes.
+        patience: seconds for a post to come in whole.
     """
 
     def __init__(
-        self, gate: Gate, line: Line, runs: Path, keys: Keys, counts: Counts
+        self,
+        gate: Gate,
+        line: Line,
+        runs: Path,
+        keys: Keys,
+        counts: Counts,
+        *,
+        patience: float = PATIENCE,
     ) -> None:
         self._gate = gate
         self._line = line
         self._runs = runs
         self._keys = keys
         self._counts = counts
+        self._patience = patience
 
     def app(self) -> Starlette:
         """Return the pages as an ASGI application."""
@@ -158,7 +172,11 @@ class Site:
             return _page(pages.unknown(), 404)
         if request.method != "POST":
             return _page(pages.ask(subject.list))
-        body = await _body(request) or b""
+        # Without a body it is the one list: whoever is slow is believed all the same.
+        body = None
+        with trio.move_on_after(self._patience):
+            body = await _body(request)
+        body = body or b""
         everything = parse_qs(body[:_FORM].decode("latin-1")).get("scope") == ["all"]
         scope = EVERYWHERE if everything else f"list:{subject.list}"
         try:
@@ -174,19 +192,16 @@ class Site:
             )
 
     async def _taken(self, request: Request, provider: str) -> Response:
-        try:
-            body = await _body(request)
-        except ClientDisconnect:
-            return PlainTextResponse("broken off\n", 400)
-        if body is None:
-            return PlainTextResponse(f"over {LARGEST} bytes\n", 413)
+        body = await self._whole(request)
+        if isinstance(body, Response):
+            return body
         signature = self._gate.signatures.get(provider)
         if signature is not None:
             flaw = signature.flaw(request.headers, body, now=datetime.now(UTC))
             if flaw is not None:
                 return PlainTextResponse(f"not to be believed: {flaw}\n", 401)
         try:
-            events = webhooks.load(provider)(body)
+            events = _events(provider, body)
             if events:
                 await self._line.put(events)
         except EventsError as error:
@@ -195,6 +210,26 @@ class Site:
             again = {"Retry-After": _AGAIN}
             return PlainTextResponse("not kept, post again\n", 503, headers=again)
         return PlainTextResponse("kept\n")
+
+    async def _whole(self, request: Request) -> bytes | Response:
+        """Read a post whole, or answer why not."""
+        try:
+            with trio.fail_after(self._patience):
+                body = await _body(request)
+        except ClientDisconnect:
+            return PlainTextResponse("broken off\n", 400)
+        except trio.TooSlowError:
+            return PlainTextResponse("too slow\n", 408, headers={"Connection": "close"})
+        if body is None:
+            return PlainTextResponse(f"over {LARGEST} bytes\n", 413)
+        return body
+
+
+def _events(provider: str, body: bytes) -> list[Event]:
+    try:
+        return webhooks.load(provider)(body)
+    except EventsError:
+        return [unknown(body, provider)]
 
 
 def _page(

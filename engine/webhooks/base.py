@@ -12,6 +12,7 @@ from typing import Any
 import orjson
 
 from engine.errors import EventsError
+from engine.event import Event, EventType
 
 
 def content(body: bytes) -> Any:
@@ -64,6 +65,33 @@ def objects(body: bytes, provider: str) -> list[dict[str, object]]:
         if not isinstance(item, dict):
             raise EventsError(f"is no event of {provider}: not an object")
     return items
+
+
+def unknown(body: bytes, provider: str) -> Event:
+    """Return a post that cannot be read as an event of unknown kind, kept as it is.
+
+    A provider tries an address before it uses it, in words that its documents leave
+    open, and may invent another envelope tomorrow.
+
+    Raises:
+        EventsError: it is not JSON, or neither an object nor an array.
+    """
+    posted = content(body)
+    if not isinstance(posted, dict | list):
+        raise EventsError("is no event: neither an object nor an array")
+    return Event(
+        type=EventType.UNKNOWN,
+        provider=provider,
+        provider_id=None,
+        recipient=None,
+        message_id=None,
+        metadata={},
+        happened_at=None,
+        raw="unreadable",
+        reject_reason=None,
+        description=None,
+        payload=written(posted),
+    )
 
 
 def table(value: object) -> dict[str, object]:

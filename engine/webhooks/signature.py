@@ -69,7 +69,11 @@ class Signature:
         return None
 
 
+#: Digits of a time; int and float have ends, and a header may have thousands.
+_DIGITS: Final = 12
+
+
 def _is_recent(time: str, now: datetime) -> bool:
-    if not (time.isascii() and time.isdecimal()):
+    if not (time.isascii() and time.isdecimal() and len(time) <= _DIGITS):
         return False
     return abs(now.timestamp() - int(time)) <= TOLERANCE

@@ -15,6 +15,7 @@ import trio
 
 from engine.events import EventStore
 from engine.receiver import Counts, Gate, serve
+from engine.receiver.line import ROOM
 from engine.suppression import Suppressions
 from engine.webhooks.signature import Signature
 
@@ -121,12 +122,57 @@ async def test_an_unknown_kind_is_kept_as_it_is(door: Door) -> None:
     assert door.kept() == {"unknown": 1}
 
 
-@pytest.mark.parametrize("body", [b"not json", b'"text"', {"nothing": "known"}])
+@pytest.mark.parametrize("provider", ["cloudmails", "cloudmailin", "mailerlogic"])
+@pytest.mark.parametrize(
+    "body", [{"type": 7, "test": True}, {"event": None, "events": "x"}, [1, 2]]
+)
+async def test_json_that_is_no_event_is_kept_as_it_is(
+    door: Door, provider: str, body: object
+) -> None:
+    """No document says what a trial of the address looks like: 200, and kept whole."""
+    content = json.dumps(body, separators=(",", ":")).encode()
+    answer = await door.post(content, provider=provider, headers=signed(content))
+    assert answer.status_code == 200
+    with EventStore.open(door.runs) as store:
+        (kept,) = store.about(provider)
+    assert (kept.event.type, kept.event.payload) == ("unknown", content.decode())
+
+
+@pytest.mark.parametrize("body", [b"not json", b'"text"', b"7", b"[" * 3000])
 async def test_what_is_no_post_is_refused_for_good(door: Door, body: object) -> None:
     """To post it again would not help: 400, and the words of what is wrong."""
     answer = await door.post(body)
     assert answer.status_code == 400
     assert "is no" in answer.text
+
+
+async def test_a_post_has_room_that_fills_the_line_alone(door: Door) -> None:
+    """It would have no more room later: refused once, it would be refused for ever."""
+    events = [
+        {"event": "email.delivered", "email_id": f"e{n}"} for n in range(ROOM + 1)
+    ]
+    assert (await door.post(events)).status_code == 200
+    assert door.kept() == {"delivered": ROOM + 1}
+
+
+async def test_a_post_that_drips_in_is_cut_off(tmp_path: Path) -> None:
+    """Whoever knows the key cannot hold a connection for ever; others are served."""
+    async with trio.open_nursery() as nursery:
+        receive = partial(serve, tmp_path, GATE, counts=Counts(), patience=0.3)
+        base = await nursery.start(receive)
+        port = int(base.rpartition(":")[2])
+        slow = await trio.open_tcp_stream("127.0.0.1", port)
+        head = (
+            f"POST /{KEY}/mailerlogic HTTP/1.1\r\nHost: x\r\nContent-Length: 99\r\n\r\n"
+        )
+        await slow.send_all(head.encode() + b"{")
+        received = b""
+        with trio.fail_after(5):
+            async with slow:
+                async for some in slow:
+                    received += some
+        assert received.startswith(b"HTTP/1.1 408")
+        nursery.cancel_scope.cancel()
 
 
 @pytest.mark.parametrize(
@@ -157,6 +203,18 @@ async def test_a_signature_decides_where_a_secret_is_agreed(door: Door) -> None:
         assert answer.status_code == 401
         assert "s3cret" not in answer.text
     assert door.kept() == {"complained": 1}
+
+
+@pytest.mark.parametrize("moment", ["9" * 20, "1" * 5000, "-1", "1e9", "²"])
+async def test_a_time_that_is_none_is_refused(door: Door, moment: str) -> None:
+    """However many digits it has."""
+    headers = {"x-time": moment.encode(), "x-signature": b"0"}
+    answer = await door.post(
+        b"{}",
+        provider="cloudflare",
+        headers=headers,  # type: ignore[arg-type]
+    )
+    assert answer.status_code == 401
 
 
 @pytest.mark.parametrize(("age", "status"), [(0, 200), (-60, 200), (600, 401)])
