@@ -25,12 +25,12 @@ import sniffio
 import trio
 
 from engine import campaign as campaigns
-from engine import planning, providers
+from engine import history, planning, providers
 from engine.campaign import Campaign
 from engine.crew import AUTO, Asked
 from engine.job import NewRun, Options, perform
 from engine.outcome import InDoubt
-from engine.planning import Plan
+from engine.planning import Occasion, Plan
 from engine.recipients import Source
 from engine.report import Report
 from engine.rundir import RunDirectory
@@ -71,6 +71,8 @@ def send(
     limit: int | None = None,
     sandbox: bool = False,
     overrides: Sequence[str] = (),
+    allow: Sequence[str] = (),
+    max_recipients: int | None = None,
     base_url: str | None = None,
     in_doubt: InDoubt = "hold",
     drain: float = 20.0,
@@ -98,6 +100,8 @@ def send(
             limit=limit,
             sandbox=sandbox,
             overrides=overrides,
+            allow=allow,
+            max_recipients=max_recipients,
             base_url=base_url,
             in_doubt=in_doubt,
             drain=drain,
@@ -118,6 +122,8 @@ async def asend(
     limit: int | None = None,
     sandbox: bool = False,
     overrides: Sequence[str] = (),
+    allow: Sequence[str] = (),
+    max_recipients: int | None = None,
     base_url: str | None = None,
     in_doubt: InDoubt = "hold",
     drain: float = 20.0,
@@ -140,6 +146,8 @@ async def asend(
         limit: take only so many rows of the list, from the first.
         sandbox: send to a provider inside this process, that mails nobody.
         overrides: `key.path=value` each, laid over the campaign file.
+        allow: ids of rules of `engine.lint` that it may break.
+        max_recipients: refuse to mail more; None: any number.
         base_url: in place of the provider's public address.
         in_doubt: what becomes of messages that an earlier start left in doubt.
         drain: seconds for what is under way after a stop.
@@ -154,6 +162,7 @@ async def asend(
         JournalError: the disk failed; sending has stopped, and can be resumed.
     """
     loaded, source = _loaded(recipients, campaign, overrides, base_url)
+    loaded = campaigns.allowing(loaded, allow)
     job = NewRun(
         campaign=loaded,
         source=source,
@@ -164,6 +173,7 @@ async def asend(
         new_run=new_run,
         limit=limit,
         sandbox=sandbox,
+        max_recipients=max_recipients,
     )
     options = Options(in_doubt=in_doubt, drain=drain, processes=processes)
     if _library() == "trio":
@@ -177,18 +187,46 @@ def plan(
     *,
     limit: int | None = None,
     overrides: Sequence[str] = (),
+    allow: Sequence[str] = (),
+    max_recipients: int | None = None,
+    runs_dir: PathLike | None = None,
+    sandbox: bool = False,
 ) -> Plan:
     """Check a campaign against its list without sending, and without any network.
 
     The frozen list is kept in a temporary folder for as long as the plan lives.
 
+    Args:
+        recipients: the list; None for the one that the campaign names.
+        campaign: a campaign file, or a campaign that `load` returned.
+        limit: take only so many rows of the list, from the first.
+        overrides: `key.path=value` each, laid over the campaign file.
+        allow: ids of rules of `engine.lint` that it may break.
+        max_recipients: refuse to mail more; None: any number.
+        runs_dir: where the runs are kept, with the suppressions; else `runs/` beside
+            the templates.
+        sandbox: check it for the sandbox, which takes any address.
+
     Raises:
         CampaignError: the campaign, a template or the list is wrong.
     """
     loaded, source = _loaded(recipients, campaign, overrides, None)
+    loaded = campaigns.allowing(loaded, allow)
+    runs = loaded.home / "runs" if runs_dir is None else Path(runs_dir)
+    base_url = "" if sandbox else planning.base_url_of(loaded)
+    occasion = Occasion(
+        rehearsal=sandbox,
+        base_url=base_url,
+        runs=runs,
+        keep=False,
+        before=history.before(runs / loaded.name, base_url),
+        max_recipients=max_recipients,
+    )
     folder = Path(tempfile.mkdtemp(prefix="mailvolley-plan-"))
     try:
-        drawn = planning.draw_up(loaded, source, RunDirectory(folder), limit=limit)
+        drawn = planning.draw_up(
+            loaded, source, RunDirectory(folder), limit=limit, occasion=occasion
+        )
     except BaseException:
         shutil.rmtree(folder)
         raise

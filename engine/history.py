@@ -10,6 +10,7 @@ first one to a few, the rest after it, another try for those who were refused.
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from datetime import datetime
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -19,6 +20,7 @@ from engine import rundir
 from engine.campaign import is_loopback
 from engine.errors import JournalError, RunError
 from engine.journal import Journal
+from engine.lint.audience import Before
 from engine.manifest import Manifest
 from engine.outcome import Status
 from engine.record import BatchState
@@ -80,6 +82,30 @@ def opened(directory: RunDirectory, manifest: Manifest) -> Iterator[Journal | No
                 hint=RESTORE,
             )
         yield journal
+
+
+def before(folder: Path, base_url: str) -> Before | None:
+    """Return what is known of the campaign's last run to its whole list.
+
+    None where there was none, or nothing can be read of it: it is only compared with.
+    """
+    try:
+        earlier = runs(folder, base_url)
+    except RunError:
+        return None
+    for directory, manifest in earlier:
+        if manifest.limit is None and manifest.parent is None:
+            try:
+                moment = finished_at(directory, manifest)
+            except RunError:
+                moment = ""
+            return Before(
+                rows=manifest.rows,
+                mailable=manifest.mailable,
+                templates=manifest.templates,
+                ended_at=datetime.fromisoformat(moment) if moment else None,
+            )
+    return None
 
 
 def finished_at(directory: RunDirectory, manifest: Manifest) -> str:

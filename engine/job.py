@@ -10,7 +10,7 @@ the sandbox, is always a new run and never stands in the way of the real thing.
 import shutil
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 
@@ -46,6 +46,7 @@ class NewRun:
         new_run: whether to plan anew, leaving out whom this sending has reached.
         limit: take only so many rows of the list.
         sandbox: whether it goes to a provider inside this process.
+        max_recipients: refuse to mail more; None: any number.
     """
 
     campaign: Campaign
@@ -57,6 +58,7 @@ class NewRun:
     new_run: bool = False
     limit: int | None = None
     sandbox: bool = False
+    max_recipients: int | None = None
 
     @property
     def folder(self) -> Path:
@@ -103,6 +105,7 @@ class NewRun:
         )
 
     def _planned(self, occasion: Occasion) -> Plan:
+        occasion = replace(occasion, max_recipients=self.max_recipients)
         return _new_plan(
             self.folder, self.campaign, self.source, occasion, limit=self.limit
         )
@@ -322,6 +325,11 @@ def _new_plan(
     *,
     limit: int | None = None,
 ) -> Plan:
+    occasion = replace(
+        occasion,
+        runs=folder.parent,
+        before=history.before(folder, occasion.base_url),
+    )
     directory = rundir.create(folder, rehearsal=occasion.rehearsal)
     try:
         return planning.draw_up(

@@ -40,6 +40,9 @@ class Manifest:
             run's `attachments/`.
         folders: where files that a row chooses are read from: the campaign file's name
             of the folder to its path, absolute.
+        link_key: what tells the key that its links to unsubscribe are signed with from
+            others; empty without any.
+        overridden: ids of the rules that it breaks and that the user allowed.
         versions: of the engine, Python and the packages that shape the bytes sent.
     """
 
@@ -63,6 +66,8 @@ class Manifest:
     templates: dict[str, str]
     attachments: dict[str, str]
     folders: dict[str, str]
+    link_key: str
+    overridden: list[str]
     versions: dict[str, str]
 
     def to_json(self) -> bytes:

@@ -7,7 +7,7 @@
     address str     bare address without white space around it; "" where it is missing
     name str        display name; "" where there is none
     message_id str  ours
-    status str|null null: to be mailed; else `invalid` or `duplicate`
+    status str|null null: to be mailed; else `invalid`, `suppressed` or `duplicate`
     reason str|null short code, where there is a status
     detail str|null a sentence, where there is a status
     data struct     the columns that the templates read
@@ -19,9 +19,10 @@ rows at a time.
 
 import itertools
 from collections import Counter
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
 
 import polars as pl
 
@@ -30,6 +31,12 @@ from engine.outcome import Status
 from engine.parquet import GROUP
 
 NO_KEY = "the recipient's own id is missing"
+
+#: Finds who must not be mailed: normalised addresses to `suppressed`, the reason, and
+#: `source`, both str, null for who may be.
+Suppressed = Callable[[pl.Series], pl.DataFrame]
+#: Nobody is left out by their address.
+_NOBODY: Final = {"suppressed": pl.String(), "source": pl.String()}
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +56,22 @@ class Columns:
     data: Collection[str]
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Leaving:
+    """Who is left out beside those who cannot be mailed.
+
+    Attributes:
+        sent: who has been written to: message_id str, unique, and run str, which wrote
+            to them.
+        suppressed: finds who must not be mailed.
+        special_use: whether addresses that no mail can reach are invalid.
+    """
+
+    sent: pl.DataFrame | None = None
+    suppressed: Suppressed | None = None
+    special_use: bool = False
+
+
 def write(
     frame: pl.LazyFrame,
     path: Path,
@@ -56,7 +79,8 @@ def write(
     campaign: str,
     columns: Columns,
     limit: int | None = None,
-    sent: pl.DataFrame | None = None,
+    leaving: Leaving | None = None,
+    look: Callable[[pl.DataFrame], None] = lambda _group: None,
 ) -> dict[Status | None, int]:
     """Freeze a list.
 
@@ -66,8 +90,8 @@ def write(
         campaign: the campaign's name, for the message ids.
         columns: which columns of the list mean what.
         limit: take only so many rows, from the first.
-        sent: who has been written to and is to be left out: message_id str, unique, and
-            run str, which wrote to them.
+        leaving: who is left out; None: only those who cannot be mailed.
+        look: is shown every group of the frozen list as it is written.
 
     Returns:
         Rows by what was planned for them; None: to be mailed. Empty if the list is,
@@ -80,15 +104,17 @@ def write(
     wanted = frame if limit is None else frame.head(limit)
     hashes: list[pl.DataFrame] = []
     counts: Counter[Status | None] = Counter()
+    leaving = leaving or Leaving()
     try:
-        schema = _checked(wanted, columns, first_row=0).collect_schema()
-        parquet.write(aside, _pieces(wanted, columns, hashes), schema)
+        checked = _checked(wanted, columns, leaving, first_row=0)
+        schema = pl.Schema({**checked.collect_schema(), **_NOBODY})
+        parquet.write(aside, _pieces(wanted, columns, leaving, hashes), schema)
         if not parquet.rows(aside):
             return {}
         twins = _duplicates(aside, hashes)
-        final = _final(aside, twins, campaign, sent)
+        final = _final(aside, twins, campaign, leaving.sent)
         first = next(final)
-        pieces = _counted(itertools.chain([first], final), counts)
+        pieces = _counted(itertools.chain([first], final), counts, look)
         parquet.write(path, pieces, first.schema)
     finally:
         aside.unlink(missing_ok=True)
@@ -111,9 +137,11 @@ def chunks(path: Path, size: int) -> Iterator[pl.DataFrame]:
         yield rest
 
 
-def _checked(frame: pl.LazyFrame, columns: Columns, *, first_row: int) -> pl.LazyFrame:
+def _checked(
+    frame: pl.LazyFrame, columns: Columns, leaving: Leaving, *, first_row: int
+) -> pl.LazyFrame:
     """One row per input row, with the reason why it cannot be mailed."""
-    to_mail = pl.col(columns.address).cast(pl.String).str.strip_chars()
+    to_mail = address.encoded(pl.col(columns.address).cast(pl.String))
     key = to_mail if columns.key is None else pl.col(columns.key).cast(pl.String)
     name = pl.lit("") if columns.name is None else pl.col(columns.name).cast(pl.String)
     known = frame.select(
@@ -123,19 +151,28 @@ def _checked(frame: pl.LazyFrame, columns: Columns, *, first_row: int) -> pl.Laz
         data=pl.struct(sorted({columns.address, *columns.data})),
     )
     no_key = pl.when(pl.col("key") == "").then(pl.lit("key_missing"))
+    nowhere = pl.when(
+        pl.lit(leaving.special_use) & address.is_special_use(pl.col("mail"))
+    )
+    unreachable = nowhere.then(pl.lit("address_special_use"))
     return (
         known.with_row_index("row", offset=first_row)
         .with_columns(
             pl.col("row").cast(pl.UInt64),
-            reason=pl.coalesce(address.problem(pl.col("address")), no_key),
             mail=address.normalised(pl.col("address")),
+        )
+        .with_columns(
+            reason=pl.coalesce(address.problem(pl.col("address")), unreachable, no_key)
         )
         .with_columns(identity="mail" if columns.key is None else "key")
     )
 
 
 def _pieces(
-    frame: pl.LazyFrame, columns: Columns, hashes: list[pl.DataFrame]
+    frame: pl.LazyFrame,
+    columns: Columns,
+    leaving: Leaving,
+    hashes: list[pl.DataFrame],
 ) -> Iterator[pl.DataFrame]:
     """Check the list piece by piece, and keep a hash of each row's identity.
 
@@ -143,8 +180,17 @@ def _pieces(
     """
     first_row = 0
     for piece in frame.collect_batches(chunk_size=GROUP, lazy=True):
-        checked = _checked(piece.lazy(), columns, first_row=first_row).collect()
-        good = checked.filter(pl.col("reason").is_null())
+        checked = _checked(
+            piece.lazy(), columns, leaving, first_row=first_row
+        ).collect()
+        if leaving.suppressed is None:
+            nobody = pl.lit(None, dtype=pl.String())
+            checked = checked.with_columns(suppressed=nobody, source=nobody)
+        else:
+            checked = checked.hstack(leaving.suppressed(checked["mail"]))
+        good = checked.filter(
+            pl.col("reason").is_null() & pl.col("suppressed").is_null()
+        )
         hashes.append(good.select("row", pl.col("mail", "identity").hash()))
         first_row += piece.height
         yield checked
@@ -188,8 +234,8 @@ def _final(
     aside: Path, duplicates: pl.DataFrame, campaign: str, sent: pl.DataFrame | None
 ) -> Iterator[pl.DataFrame]:
     """Give each row of the list its id, and its status if it is not to be mailed."""
-    invalid, twin, before = (
-        pl.col(name).is_not_null() for name in ("reason", "twin", "run")
+    invalid, refused, twin, before = (
+        pl.col(name).is_not_null() for name in ("reason", "suppressed", "twin", "run")
     )
     sentences = {**address.SENTENCES, "key_missing": NO_KEY}
     if sent is None:
@@ -209,15 +255,21 @@ def _final(
             "message_id",
             status=pl.when(invalid)
             .then(pl.lit(Status.INVALID))
+            .when(refused)
+            .then(pl.lit(Status.SUPPRESSED))
             .when(twin | before)
             .then(pl.lit(Status.DUPLICATE)),
             reason=pl.coalesce(
-                "reason", "twin", pl.when(before).then(pl.lit("sent_before"))
+                "reason",
+                "suppressed",
+                "twin",
+                pl.when(before).then(pl.lit("sent_before")),
             ),
             detail=pl.coalesce(
                 pl.col("reason").replace_strict(
                     sentences, default=None, return_dtype=pl.String
                 ),
+                pl.when(refused).then("source"),
                 "where",
                 pl.format("the run {} has written to them", "run"),
             ),
@@ -226,9 +278,12 @@ def _final(
 
 
 def _counted(
-    frames: Iterator[pl.DataFrame], counts: Counter[Status | None]
+    frames: Iterator[pl.DataFrame],
+    counts: Counter[Status | None],
+    look: Callable[[pl.DataFrame], None],
 ) -> Iterator[pl.DataFrame]:
     for frame in frames:
         for status, rows in frame["status"].value_counts().iter_rows():
             counts[Status(status) if status else None] += rows
+        look(frame)
         yield frame

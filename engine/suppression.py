@@ -27,6 +27,8 @@ import polars as pl
 from engine.address import normalised
 from engine.database import Database, Layout, trouble
 
+#: The file in the runs folder.
+DATABASE: Final = "suppressions.db"
 #: The scope of an entry that holds for every campaign.
 EVERYWHERE: Final = "all"
 
@@ -89,7 +91,7 @@ class Suppressions:
         Raises:
             StoreError: they cannot be opened.
         """
-        with Database.open(runs / "suppressions.db", _LAYOUT) as database:
+        with Database.open(runs / DATABASE, _LAYOUT) as database:
             yield cls(database, runs / "suppressions.key")
 
     def add(self, entries: Iterable[Entry]) -> int:

@@ -18,6 +18,7 @@ from engine.rundir import RunDirectory
 
 CAMPAIGN = """\
 name = "letter"
+kind = "transactional"
 [recipients]
 source = "list.csv"
 key = "id"

@@ -15,6 +15,7 @@ from engine.sandbox import Faults, serve
 
 CAMPAIGN = """
 name = "letter"
+kind = "transactional"
 [recipients]
 key = "id"
 [message]
@@ -145,12 +146,14 @@ def test_a_message_that_no_request_has_room_for_fails_alone(campaign: Path) -> N
     assert report.counts["accepted"] == 49
     assert failed["row"] == 7
     assert failed["reason"] == "message_too_large"
-    assert "11,000," in failed["detail"]
+    assert "22,000," in failed["detail"]
 
 
 def test_a_plan_counts_and_sends_nothing(campaign: Path) -> None:
     """`plan` checks, estimates and renders a sample."""
-    plan = engine.plan(FRAME, campaign, overrides=["limits.messages_per_second=10"])
+    plan = engine.plan(
+        FRAME, campaign, overrides=["limits.messages_per_second=10"], sandbox=True
+    )
     sample, failures = plan.sample()
 
     assert plan.counts["mailable"] == 50

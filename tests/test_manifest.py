@@ -31,6 +31,8 @@ MANIFEST = Manifest(
     templates={"s.j2": "2" * 64},
     attachments={"1/logo.png": "3" * 64},
     folders={"invoices": "/srv/invoices"},
+    link_key="",
+    overridden=[],
     versions={"mailvolley": "0.1.0", "python": "3.11.7"},
 )
 

@@ -19,7 +19,7 @@ from engine.rundir import RunDirectory
 
 CAMPAIGN = """\
 name = "letter"
-kind = "marketing"
+kind = "transactional"
 [recipients]
 source = "list.csv"
 key = "id"
@@ -107,7 +107,7 @@ def refusal(home: Path, source: Source | None = None) -> CampaignError:
 def test_a_plan_counts_what_becomes_of_the_rows(home: Path) -> None:
     """Mailable, invalid and duplicate rows are told before anything is sent."""
     plan = draw_up(home)
-    assert plan.counts == {"mailable": 3, "invalid": 1, "duplicate": 1}
+    assert plan.counts == {"mailable": 3, "invalid": 1, "suppressed": 0, "duplicate": 1}
     assert plan.manifest.rows == 5
     assert plan.manifest.mailable == 3
 
@@ -329,7 +329,7 @@ def test_a_plan_for_the_eyes_alone_leaves_nothing(
     home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """`engine.plan` keeps its files elsewhere, and only as long as it lives."""
-    plan = engine.plan(None, home / "letter.toml")
+    plan = engine.plan(None, home / "letter.toml", sandbox=True)
     folder = plan.directory.path
     assert plan.counts["mailable"] == 3
     assert folder.is_dir()
@@ -361,7 +361,7 @@ CHANGES: dict[str, tuple[str, str, list[str]]] = {
     "sender": ("shop@", "info@", [MESSAGE]),
     "tags": ('"spring"', '"spring", "new"', [MESSAGE]),
     "reply": ("[provider]", '[message.headers]\nX-A = "b"\n[provider]', [MESSAGE]),
-    "kind": ("marketing", "transactional", ["kind of {home}/letter.toml"]),
+    "kind": ("transactional", "marketing", ["kind of {home}/letter.toml"]),
     "key": ('key = "id"', "", ["[recipients] of {home}/letter.toml"]),
     "types": (
         "[message]",

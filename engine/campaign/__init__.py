@@ -7,7 +7,7 @@ guards     the tables that hold a campaign back
 values     what a single value may be: also judged when a row has filled it
 """
 
-from engine.campaign.load import load, rebased, schema
+from engine.campaign.load import allowing, load, rebased, schema
 from engine.campaign.message import AttachedFile, Calendar
 from engine.campaign.sections import Campaign, Catalogue, Limits, Token
 from engine.campaign.values import is_inline, is_loopback
@@ -19,6 +19,7 @@ __all__ = [
     "Catalogue",
     "Limits",
     "Token",
+    "allowing",
     "is_inline",
     "is_loopback",
     "load",

@@ -102,7 +102,7 @@ class Lint(Section):
             if not RULE.fullmatch(name):
                 raise PydanticCustomError(
                     "rule",
-                    '"{name}" is no rule; `mailvolley lint` lists them',
+                    '"{name}" is no rule; `mailvolley rules` lists them',
                     {"name": name},
                 )
         return allow

@@ -64,6 +64,21 @@ def rebased(campaign: Campaign, base_url: str) -> Campaign:
         raise CampaignError(*map(sentence, error.errors())) from None
 
 
+def allowing(campaign: Campaign, rules: Iterable[str]) -> Campaign:
+    """Return the same campaign, allowed to break more rules of `engine.lint`.
+
+    Raises:
+        CampaignError: one is no rule.
+    """
+    data = campaign.model_dump(by_alias=True)
+    allowed = dict.fromkeys((*campaign.lint.allow, *rules))
+    data["lint"]["allow"] = tuple(allowed)
+    try:
+        return Campaign.model_validate(data).bound_to(campaign.file)
+    except ValidationError as error:
+        raise CampaignError(*map(sentence, error.errors())) from None
+
+
 def schema() -> dict[str, Any]:
     """Return the JSON Schema of the campaign file, for editors."""
     document = Campaign.model_json_schema(by_alias=True)

@@ -26,6 +26,7 @@ from engine.cli.interrupt import by_sigterm
 #: Command to what it is for; `engine.cli.<command>` has it as `command`.
 COMMANDS = {
     "plan": "Check a campaign against its list; send nothing.",
+    "rules": "List what `plan` looks at, and what to do about it.",
     "send": "Send a campaign, or continue its unfinished run.",
     "resume": "Finish a run exactly as it was planned.",
     "retry": "Try again for the rows that were refused or failed.",

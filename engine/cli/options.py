@@ -78,6 +78,26 @@ def campaign(command: Command) -> Command:
     return command
 
 
+def rules(command: Command) -> Command:
+    """Take which rules may be broken, and how many may be mailed."""
+    for decorate in (
+        click.option(
+            "--max-recipients",
+            type=click.IntRange(min=0),
+            metavar="N",
+            help="Refuse to mail more than N.",
+        ),
+        click.option(
+            "--allow",
+            multiple=True,
+            metavar="RULE",
+            help="Send though this rule is broken, as in --allow L25.",
+        ),
+    ):
+        command = decorate(command)
+    return command
+
+
 def runs_dir(command: Command) -> Command:
     """Take where the runs are kept."""
     return click.option(

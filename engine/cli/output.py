@@ -22,7 +22,9 @@ if TYPE_CHECKING:  # both load polars, and `--help` is to be quick
 #: Columns of the labels.
 MARGIN = 11
 #: Labels of sentences, which may be folded.
-FOLDED = frozenset({"error", "fails", "note", "stopped", "warning"})
+FOLDED = frozenset(
+    {"allowed", "error", "fails", "left out", "note", "stopped", "warning"}
+)
 
 #: How each status is shown.
 COLOURS = {
@@ -129,6 +131,7 @@ def show_plan(plan: "Plan") -> None:
     line("list", f"{rows}, {manifest.mailable:,} to be mailed{told}")
     if not manifest.mailable:
         line("warning", "nobody on this list is to be mailed", colour="yellow")
+        show_findings(plan)
         return
     rates = [
         f"{rate:g} {unit}/s"
@@ -153,14 +156,14 @@ def show_plan(plan: "Plan") -> None:
 
 
 def show_findings(plan: "Plan") -> None:
-    """Tell what the rules found; what only leaves rows out is counted above."""
+    """Tell what the rules found: rows left out, warnings, and errors allowed."""
+    labels = {"row": "left out", "warning": "warning", "error": "allowed"}
     for finding in plan.findings:
-        if finding.severity == "row":
-            continue
-        is_allowed = finding.severity == "error"
-        told = f"{finding}" if is_allowed else f"{finding}; {finding.fix}"
-        label = "allowed" if is_allowed else "warning"
-        line(label, told, colour="yellow")
+        told = f"{finding}"
+        if finding.severity == "warning":
+            told += f"; {finding.fix}"
+        colour = None if finding.severity == "row" else "yellow"
+        line(labels[finding.severity], told, colour=colour)
 
 
 def show_sample(plan: "Plan") -> bool:

@@ -6,7 +6,7 @@ from typing import Any
 import click
 
 from engine import api
-from engine.campaign import rebased
+from engine.campaign import allowing, rebased
 from engine.cli import exits, options, sending
 from engine.cli.exits import ExitCode
 from engine.cli.options import Processes
@@ -56,6 +56,7 @@ account, 70 our own fault.
     help="At most N messages under way at once, so in doubt after a crash.",
 )
 @options.fault
+@options.rules
 @options.sending
 def command(
     *,
@@ -70,6 +71,8 @@ def command(
     new_run: bool,
     max_exposure: int | None,
     faults: tuple[str, ...],
+    allow: tuple[str, ...],
+    max_recipients: int | None,
     out: Path | None,
     base_url: str | None,
     yes: bool,
@@ -89,9 +92,18 @@ def command(
         loaded = api.load(campaign, overrides=overrides, needs_list=recipients is None)
         if base_url is not None:
             loaded = rebased(loaded, base_url)
+        loaded = allowing(loaded, allow)
         source = recipients or loaded.list()
         if dry_run:
-            return show(api.plan(source, loaded, limit=limit), as_json=as_json)
+            plan = api.plan(
+                source,
+                loaded,
+                limit=limit,
+                max_recipients=max_recipients,
+                runs_dir=runs_dir,
+                sandbox=sandbox,
+            )
+            return show(plan, as_json=as_json)
         job = NewRun(
             campaign=loaded,
             source=source,
@@ -101,6 +113,7 @@ def command(
             new_run=new_run,
             limit=limit,
             sandbox=sandbox,
+            max_recipients=max_recipients,
         )
         how = Options(
             in_doubt=in_doubt,

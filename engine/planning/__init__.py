@@ -10,10 +10,13 @@ was planned, however long it takes and however often it is taken up again. No ne
     plan.py    the plan: what it says of itself, and what follows from a campaign
     draw.py    a new plan, drawn up and frozen
     again.py   the plan of an earlier start: taken up, compared, tried again
+    check.py   the rules of `engine.lint`, put to it
+    links.py   each recipient's own link to unsubscribe
     extras.py  copies, headers, files and invitations: from the file to a recipe
 """
 
 from engine.planning.again import as_planned, differences, rows_of, take_up
+from engine.planning.check import refuse
 from engine.planning.draw import draw_up
 from engine.planning.plan import Occasion, Plan, base_url_of, inputs
 
@@ -25,6 +28,7 @@ __all__ = [
     "differences",
     "draw_up",
     "inputs",
+    "refuse",
     "rows_of",
     "take_up",
 ]

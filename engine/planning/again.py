@@ -14,7 +14,7 @@ from engine.campaign import Campaign
 from engine.errors import RunError
 from engine.manifest import Manifest
 from engine.outcome import Status
-from engine.planning import extras
+from engine.planning import extras, links
 from engine.planning.plan import (
     Occasion,
     Plan,
@@ -24,6 +24,9 @@ from engine.planning.plan import (
     renderer_of,
 )
 from engine.rundir import RunDirectory
+
+#: Sections that say how a campaign is sent, not what.
+HOW = frozenset({"limits", "start_by", "expect", "stop", "canary", "lint"})
 
 
 def as_planned(manifest: Manifest) -> Campaign:
@@ -68,6 +71,8 @@ def take_up(directory: RunDirectory, campaign: Campaign) -> Plan:
         )
     moment = datetime.fromisoformat(manifest.created_at)
     recipe = extras.recipe_of(campaign, moment, extras.again(manifest, directory))
+    runs = directory.path.parent.parent
+    made = links.again(campaign, runs, manifest.link_key)
     occasion = Occasion(rehearsal=manifest.rehearsal, base_url=base_url_of(campaign))
     held, _ = limited(campaign, occasion)
     return Plan(
@@ -75,7 +80,7 @@ def take_up(directory: RunDirectory, campaign: Campaign) -> Plan:
         held,
         directory,
         provider_of(campaign, manifest.run, manifest.batch_size, recipe),
-        renderer_of(campaign, directory.templates, recipe),
+        renderer_of(campaign, directory.templates, recipe, links=made),
         [],
     )
 
@@ -114,7 +119,7 @@ def differences(
 
 
 def _what_is_sent(definition: dict[str, Any]) -> dict[str, Any]:
-    kept = {k: v for k, v in definition.items() if k != "limits"}
+    kept = {key: value for key, value in definition.items() if key not in HOW}
     kept["recipients"] = {**kept["recipients"], "source": None}
     kept["provider"] = {**kept["provider"], "token": None, "base_url": None}
     return kept

@@ -10,12 +10,13 @@ from typing import TypeVar
 
 import polars as pl
 
-from engine import recipients, rundir, snapshot
+from engine import lint, recipients, rundir, snapshot
 from engine.campaign import Campaign
 from engine.errors import CampaignError, RecipientsError
 from engine.manifest import Manifest
 from engine.outcome import Status
-from engine.planning import extras
+from engine.planning import check, extras, links
+from engine.planning.check import Check
 from engine.planning.extras import Attached
 from engine.planning.plan import (
     Occasion,
@@ -28,6 +29,8 @@ from engine.planning.plan import (
 from engine.providers.base import Finding, Provider
 from engine.render import Recipe, Renderer
 from engine.rundir import RunDirectory
+from engine.snapshot import Leaving
+from engine.suppression import DATABASE, Suppressions
 
 T = TypeVar("T")
 
@@ -35,7 +38,7 @@ T = TypeVar("T")
 ROWS_AT_ONCE = 100
 
 #: What a plan can say of a row; None: it is to be mailed.
-PLANNED = (None, Status.INVALID, Status.DUPLICATE)
+PLANNED = (None, Status.INVALID, Status.SUPPRESSED, Status.DUPLICATE)
 
 
 def draw_up(
@@ -64,13 +67,17 @@ def draw_up(
     created_at = rundir.now()
     errors: list[CampaignError] = []
     attached = _tried(errors, lambda: extras.read(campaign)) or extras.NONE
-    recipe = extras.recipe_of(campaign, datetime.fromisoformat(created_at), attached)
+    moment = datetime.fromisoformat(created_at)
+    recipe = extras.recipe_of(campaign, moment, attached)
+    made = links.new(campaign, occasion.runs, keep=occasion.keep)
     size = batch_size(held, attached)
     provider = provider_of(campaign, directory.run, size, recipe)
     findings = [*provider.review(), *_too_heavy(provider, attached)]
-    renderer, frame = _checked(campaign, source, findings, recipe, errors)
+    compiled = partial(renderer_of, campaign, campaign.templates, recipe, links=made)
+    renderer, frame = _checked(campaign, source, findings, compiled, errors)
     findings += _shown(recipe, renderer, attached)
     columns = _columns(campaign, renderer, _names(frame, source))
+    look = Check(campaign, renderer, provider, recipe, made)
     with recipients.translating(source):
         planned = snapshot.write(
             frame,
@@ -78,11 +85,25 @@ def draw_up(
             campaign=campaign.name,
             columns=columns,
             limit=limit,
-            sent=occasion.sent,
+            leaving=_leaving(campaign, occasion),
+            look=look.list.add,
         )
     rows = sum(planned.values())
     if not rows:
         raise RecipientsError("the list has no rows: there is nobody to write to")
+    templates = _copy_templates(renderer, directory)
+    found = look.findings(
+        check.circumstances(
+            occasion,
+            provider,
+            templates,
+            directory.recipients,
+            rows=rows,
+            mailable=planned.get(None, 0),
+            partial=limit is not None,
+        )
+    )
+    check.refuse(found, campaign)
     manifest = Manifest(
         campaign=campaign.name,
         run=directory.run,
@@ -101,20 +122,23 @@ def draw_up(
         chunk=size if recipe.files else _chunk(held, size, planned.get(None, 0)),
         batch_size=size,
         snapshot=rundir.sha256(directory.recipients),
-        templates=_copy_templates(renderer, directory),
+        templates=templates,
         attachments=extras.keep(campaign, attached, directory),
         folders={name: str(folder) for name, folder in attached.folders.items()},
+        link_key="" if made is None else made.fingerprint,
+        overridden=lint.overridden(found, campaign.lint.allow),
         versions=_versions(campaign),
     )
     warnings = [f.text for f in findings if f.severity == "warning"]
-    return Plan(manifest, held, directory, provider, renderer, [*told, *warnings])
+    told += warnings
+    return Plan(manifest, held, directory, provider, renderer, told, found)
 
 
 def _checked(
     campaign: Campaign,
     source: recipients.Source,
     findings: list[Finding],
-    recipe: Recipe,
+    compiled: Callable[[], Renderer],
     errors: list[CampaignError],
 ) -> tuple[Renderer, pl.LazyFrame]:
     """Check provider, templates and list, and all against each other.
@@ -124,7 +148,7 @@ def _checked(
     """
     if refused := [f.text for f in findings if f.severity == "error"]:
         errors.append(CampaignError(*(f"{campaign.file}: {text}" for text in refused)))
-    renderer = _tried(errors, lambda: renderer_of(campaign, campaign.templates, recipe))
+    renderer = _tried(errors, compiled)
     types = campaign.recipients.types
     frame = _tried(errors, lambda: recipients.load(source, types=types))
     if frame is not None:
@@ -213,6 +237,17 @@ def _columns(
     named, asked = campaign.recipients, renderer.columns
     data = names if asked is None else [name for name in names if name in asked]
     return snapshot.Columns(named.address, named.name, named.key, data)
+
+
+def _leaving(campaign: Campaign, occasion: Occasion) -> Leaving:
+    """Say who is left out beside those who cannot be mailed."""
+    find = None
+    # One that is made by looking would be a file that nobody asked for.
+    if occasion.runs is not None and (occasion.runs / DATABASE).exists():
+        with Suppressions.open(occasion.runs) as suppressions:
+            scopes = {f"campaign:{campaign.name}", f"list:{campaign.audience}"}
+            find = suppressions.filter(scopes).find
+    return Leaving(sent=occasion.sent, suppressed=find, special_use=occasion.is_real)
 
 
 def _chunk(campaign: Campaign, size: int, mailable: int) -> int:

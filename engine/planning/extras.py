@@ -12,10 +12,12 @@ from datetime import datetime
 from pathlib import Path
 from typing import TypeVar
 
-from engine import rundir
+from engine import providers, rundir
 from engine.campaign import AttachedFile, Calendar, Campaign, is_inline, values
 from engine.errors import CampaignError, RunError
 from engine.manifest import Manifest
+from engine.message import Feature
+from engine.planning import links
 from engine.render import File, Invitation, Recipe, Words
 from engine.render import files as disk
 from engine.rundir import RunDirectory
@@ -149,10 +151,7 @@ def recipe_of(campaign: Campaign, moment: datetime, attached: Attached) -> Recip
         reply_to=_optional("[message] reply_to", message.reply_to, values.mailbox),
         cc=_mailboxes("cc", message.cc),
         bcc=_mailboxes("bcc", message.bcc),
-        headers={
-            name: _words(f"[message.headers] {name}", text, values.line)
-            for name, text in message.headers.items()
-        },
+        headers=_headers(campaign),
         metadata={
             name: _words(f"[message.metadata] {name}", text, values.line)
             for name, text in message.metadata.items()
@@ -164,6 +163,21 @@ def recipe_of(campaign: Campaign, moment: datetime, attached: Attached) -> Recip
         ),
         invitation=_invitation(message.calendar, message.sender),
     )
+
+
+def _headers(campaign: Campaign) -> dict[str, Words[str]]:
+    """Return the header fields: the campaign's, and those to unsubscribe by.
+
+    These only where the provider has a place for headers: it is not the campaign that
+    asks for them, so nobody is told that they cannot be carried.
+    """
+    found = {
+        name: _words(f"[message.headers] {name}", text, values.line)
+        for name, text in campaign.message.headers.items()
+    }
+    can = providers.load(campaign.provider.name).capabilities
+    ours = links.headers(campaign)
+    return {**found, **ours} if Feature.HEADERS in can.features else found
 
 
 def _words(place: str, text: str, read: Callable[[str], T]) -> Words[T]:

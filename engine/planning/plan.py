@@ -1,6 +1,6 @@
 """The plan: what it says of itself, and what follows from a campaign alone."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -8,9 +8,12 @@ import polars as pl
 
 from engine import pace, providers, render, snapshot
 from engine.campaign import Campaign, is_inline, is_loopback
+from engine.lint import Finding
+from engine.lint.audience import Before
 from engine.manifest import Manifest
 from engine.message import Envelope, Messages
 from engine.planning.extras import Attached
+from engine.planning.links import LinkingRenderer, Links
 from engine.providers.base import Provider
 from engine.render import Recipe, Renderer, Watch
 from engine.rundir import RunDirectory
@@ -35,6 +38,7 @@ class Plan:
         provider: speaks the API.
         renderer: the compiled templates.
         warnings: what the user should know before sending, a sentence each.
+        findings: what the rules found and nobody is refused for.
     """
 
     manifest: Manifest
@@ -43,6 +47,7 @@ class Plan:
     provider: Provider
     renderer: Renderer
     warnings: list[str]
+    findings: list[Finding] = field(default_factory=list)
 
     @property
     def counts(self) -> dict[str, int]:
@@ -92,6 +97,10 @@ class Occasion:
         base_url: where it goes; empty for the sandbox.
         sent: who is left out, for they have been written to: see `history.sent`.
         out: where the results are to be copied to, or None.
+        runs: the runs folder, with the suppressions and keys; None: there is none.
+        keep: whether keys are made there if there are none.
+        before: the campaign's last run, or None.
+        max_recipients: how many may be mailed; None: any number.
     """
 
     generation: int = 1
@@ -100,6 +109,16 @@ class Occasion:
     base_url: str = ""
     sent: pl.DataFrame | None = None
     out: Path | None = None
+    runs: Path | None = None
+    keep: bool = True
+    before: Before | None = None
+    max_recipients: int | None = None
+
+    @property
+    def is_real(self) -> bool:
+        """Whether it goes to a provider that mails people."""
+        host = urlsplit(self.base_url).hostname
+        return not self.rehearsal and host is not None and not is_loopback(host)
 
 
 def base_url_of(campaign: Campaign) -> str:
@@ -149,19 +168,29 @@ def envelope_of(campaign: Campaign, run: str, recipe: Recipe) -> Envelope:
         track_clicks=message.track_clicks,
         extras=render.shared(recipe),
         varying=render.varying(recipe),
-        header_names=tuple(message.headers),
+        header_names=tuple(recipe.headers),
     )
 
 
 def renderer_of(
-    campaign: Campaign, templates: Path, recipe: Recipe, *, watch: Watch | None = None
+    campaign: Campaign,
+    templates: Path,
+    recipe: Recipe,
+    *,
+    links: Links | None = None,
+    watch: Watch | None = None,
 ) -> Renderer:
     """Compile the templates of a campaign, from their folder or a run's copies."""
     message = campaign.message
-    return Renderer(
+    return LinkingRenderer(
         templates,
         message.parts,
-        {"name": campaign.name, "tags": list(message.tags)},
+        {
+            "name": campaign.name,
+            "tags": list(message.tags),
+            "postal_address": message.postal_address or "",
+        },
+        links=links,
         recipe=recipe,
         derive_text=message.derives_text,
         watch=watch,

@@ -15,6 +15,7 @@ COMMAND = Path(sys.executable).with_name("mailvolley")
 TOKEN = "canary-3f9c1b"
 CAMPAIGN = """
 name = "letter"
+kind = "transactional"
 
 [recipients]
 source = "list.csv"

@@ -92,7 +92,8 @@ class Owner(_Operator):
             new = [
                 row
                 for row in batch.rows
-                if row not in before and self._lots.random() < 1 / 3
+                if row not in before
+                and self._lots.random() < 1 / 3
                 # Of nobody who was not mailed there is anything to find.
                 and had.get(listed[row])
             ]
