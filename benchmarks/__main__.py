@@ -10,6 +10,7 @@ kept: a few seconds for the ratios that must not get worse.
 """
 
 import argparse
+import os
 import shlex
 import signal
 import sys
@@ -98,7 +99,10 @@ def _keep(
 ) -> None:
     """Put what was measured into the results, at once: the next job may be broken."""
     today = date.today()  # noqa: DTZ011  # the day people see on their clock
-    measured["provenance"] = table.build_provenance(command, today, repeat)
+    measured["load"] = os.getloadavg()[0]
+    measured["provenance"] = table.build_provenance(
+        command, today, repeat, load=measured["load"]
+    )
     kept = report.load()
     *above, last = place
     home = kept

@@ -23,6 +23,8 @@ Made by `make bench`; do not edit. Loopback, the provider in a process of its ow
 CPU is user and system time of the sender, from its start to its exit, and disturbed
 least by what else the machine does: take that, and the ratios. Who is compared with
 whom: `benchmarks/job.py`. Every sender sent the same mails, by a sum over every field.
+Where the load is above what the sender and the provider make themselves, two, other
+work took part of the machine, and messages/s and all times say too little of it.
 """
 
 

@@ -83,11 +83,11 @@ def read_versions() -> dict[str, str]:
     return {"Python": platform.python_version(), **versions}
 
 
-def build_provenance(command: str, today: date, repeat: int) -> str:
+def build_provenance(command: str, today: date, repeat: int, *, load: float) -> str:
     """Say in one line how figures came to be, and how busy the machine was."""
     versions = ", ".join(f"{name} {value}" for name, value in read_versions().items())
     return (
         f"`{command}` on {today.isoformat()}: {os.cpu_count()} cores "
-        f"({describe_processor()}), {versions}; load {os.getloadavg()[0]:.1f} at the "
+        f"({describe_processor()}), {versions}; load {load:.1f} at the "
         f"end; median of {repeat}."
     )

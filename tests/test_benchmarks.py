@@ -133,9 +133,17 @@ def test_a_promise_is_judged_by_its_direction() -> None:
     ]
 
 
+def test_a_busy_machine_excuses_the_clock_and_not_the_cpu() -> None:
+    """Load explains low messages/s, and never much CPU; a bound kept is kept."""
+    cpu, speed = promises.PROMISES[:2]
+    assert speed.verdict(10.0, load=1000.0) == "machine too busy to tell"
+    assert cpu.verdict(100.0, load=1000.0) == "not yet"
+    assert speed.verdict(75_000, load=1000.0) == "reached"
+
+
 def test_only_what_was_measured_is_promised() -> None:
     """A part that was not measured leaves its promise out, and no gap."""
-    results = {"jobs": {}, "start": {"commands": {"mailvolley --help": {"wall": 61.0}}}}
-    laid = promises.build_promises(results).splitlines()
+    start = {"commands": {"mailvolley --help": {"wall": 61.0}}, "load": 0.5}
+    laid = promises.build_promises({"jobs": {}, "start": start}).splitlines()
     assert len(laid) == 3
     assert laid[2].startswith("| `mailvolley --help`: ms | 61 |")
