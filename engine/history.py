@@ -9,7 +9,7 @@ first one to a few, the rest after it, another try for those who were refused.
 """
 
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from datetime import datetime
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -58,8 +58,15 @@ def runs(folder: Path, base_url: str) -> list[Run]:
 
 
 @contextmanager
-def opened(directory: RunDirectory, manifest: Manifest) -> Iterator[Journal | None]:
+def opened(
+    directory: RunDirectory, manifest: Manifest, *, only_look: bool = False
+) -> Iterator[Journal | None]:
     """Open the journal of a run; None if nothing of it was sent.
+
+    Args:
+        directory: the run's.
+        manifest: the run's.
+        only_look: whether nothing is to be written: see `rundir.looked_at`.
 
     Raises:
         RunError: it is gone or cannot be trusted; also while a process owns the run.
@@ -71,11 +78,12 @@ def opened(directory: RunDirectory, manifest: Manifest) -> Iterator[Journal | No
     if not path.exists():
         yield None
         return
-    try:
-        journal = Journal.open(path)
-    except JournalError as error:
-        raise RunError(str(error), hint=error.hint or RESTORE) from error
-    with journal:
+    with ExitStack() as stack:
+        try:
+            found = Journal.looked_into(path) if only_look else Journal.open(path)
+            journal = stack.enter_context(found)
+        except JournalError as error:
+            raise RunError(str(error), hint=error.hint or RESTORE) from error
         if journal.fact("manifest") != manifest.sha256:
             raise RunError(
                 f"{path}: belongs to another plan than the manifest beside it",

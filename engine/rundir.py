@@ -23,6 +23,7 @@ import os
 import re
 import shutil
 import tempfile
+import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -35,6 +36,9 @@ from engine.errors import RunError, RunLocked
 REHEARSAL = "rehearsal-"
 #: A run's id: when it was planned, to the microsecond, UTC.
 MOMENT = "%Y%m%dT%H%M%SZ-%f"
+#: Seconds that an owner waits for those who only look, and between two tries.
+PATIENCE, _GLANCE = 5.0, 0.02
+_LOOKING = os.O_RDONLY | os.O_CLOEXEC
 RUN = re.compile(rf"(?:{REHEARSAL})?([0-9]{{8}}T[0-9]{{6}}Z-[0-9]{{6}})")
 
 
@@ -190,9 +194,7 @@ def owned(folder: Path, *, rehearsal: bool = False) -> Iterator[None]:
         try:
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
             flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC
-            lock = os.open(
-                folder / (".lock-rehearsal" if rehearsal else ".lock"), flags, 0o600
-            )
+            lock = os.open(_lock(folder, rehearsal=rehearsal), flags, 0o600)
             _take(lock, folder)
         except OSError as error:
             raise _unwritable(folder, error) from error
@@ -202,19 +204,75 @@ def owned(folder: Path, *, rehearsal: bool = False) -> Iterator[None]:
             os.close(lock)
 
 
-def _take(lock: int, folder: Path) -> None:
-    """Take the lock at once or not at all, and say in it who has it."""
+@contextmanager
+def looked_at(directory: RunDirectory) -> Iterator[None]:
+    """Read a run's files while the block runs: nobody changes them meanwhile.
+
+    Others may look, too; who wants to own the campaign waits a little. Nothing is
+    written, so that a folder can be read which cannot be written.
+
+    Raises:
+        RunLocked: somebody owns the campaign.
+        RunError: the lock cannot be read.
+    """
+    folder = directory.path.parent
+    lock = None
     try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        holder = os.pread(lock, 200, 0).decode(errors="replace") or "unknown"
-        raise RunLocked(
-            f"{folder}: this campaign is being sent already ({holder})",
-            hint=f"wait until it ends, or look at it: mailvolley status {folder}",
-        ) from None
+        try:
+            lock = os.open(_lock(folder, rehearsal=directory.is_rehearsal), _LOOKING)
+            if not _locked(lock, fcntl.LOCK_SH):
+                raise _owned_already(lock, folder)
+        except FileNotFoundError:
+            pass  # nobody has ever owned it: it was brought here from elsewhere
+        except OSError as error:
+            raise RunError(f"{folder}: cannot be read: {error.strerror}") from error
+        yield
+    finally:
+        if lock is not None:
+            os.close(lock)
+
+
+def _lock(folder: Path, *, rehearsal: bool) -> Path:
+    return folder / (".lock-rehearsal" if rehearsal else ".lock")
+
+
+def _take(lock: int, folder: Path) -> None:
+    """Take the lock at once or not at all, and say in it who has it.
+
+    Who only looks is waited for a little: that is no owner.
+    """
+    until = time.monotonic() + PATIENCE
+    while not _locked(lock, fcntl.LOCK_EX):
+        if not _locked(lock, fcntl.LOCK_SH):
+            raise _owned_already(lock, folder)
+        fcntl.flock(lock, fcntl.LOCK_UN)  # else two who wait would wait for each other
+        if time.monotonic() > until:
+            raise RunLocked(
+                f"{folder}: somebody has been looking at this campaign for "
+                f"{PATIENCE:.0f} s",
+                hint="wait until `mailvolley status` or `verify` has ended",
+            )
+        time.sleep(_GLANCE)
     os.ftruncate(lock, 0)
     started = datetime.now(UTC).isoformat(timespec="seconds")
     os.pwrite(lock, f"process {os.getpid()} since {started}".encode(), 0)
+
+
+def _locked(lock: int, how: int) -> bool:
+    """Lock at once; False if that cannot be."""
+    try:
+        fcntl.flock(lock, how | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
+def _owned_already(lock: int, folder: Path) -> RunLocked:
+    holder = os.pread(lock, 200, 0).decode(errors="replace") or "unknown"
+    return RunLocked(
+        f"{folder}: this campaign is being sent already ({holder})",
+        hint=f"wait until it ends, or look at it: mailvolley status {folder}",
+    )
 
 
 def sha256(path: Path) -> str:

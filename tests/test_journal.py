@@ -893,6 +893,43 @@ trio.run(main, Path(sys.argv[1]))
     assert dict.fromkeys(acknowledged, BatchState.IN_DOUBT) == states(path)
 
 
+async def test_any_number_may_look_into_a_journal_and_change_nothing(
+    path: Path,
+) -> None:
+    """At once, and also into one that a crash has left with its log."""
+    crashed = path.parent / "crashed" / path.name
+    crashed.parent.mkdir()
+    async with writing(Journal.create(path, {"run": "r1"})) as journal:
+        await intend(journal, name(1), [0, 1])
+        for file in path.parent.glob("journal.db*"):
+            shutil.copy(file, crashed.parent)
+        await journal.settle(name(1), Outcomes.uniform(2, Status.FAILED), ended())
+    for file, state in ((path, BatchState.DONE), (crashed, BatchState.INTENT)):
+        before = {
+            one: one.read_bytes() for one in file.parent.iterdir() if one.is_file()
+        }
+        with Journal.looked_into(file) as one, Journal.looked_into(file) as other:
+            assert [state] == [batch.state for batch in one.batches()]
+            assert [state] == [batch.state for batch in other.batches()]
+            assert {"run": "r1"} == one.facts()
+        after = {
+            one: one.read_bytes() for one in file.parent.iterdir() if one.is_file()
+        }
+        assert before == after
+    assert 2 == len(list(crashed.parent.iterdir()))
+
+
+def test_a_look_tells_of_damage_where_it_is(path: Path) -> None:
+    """Not in a copy that nobody has heard of."""
+    with pytest.raises(JournalError, match=f"^{path}: "):
+        Journal.looked_into(path).__enter__()
+    path.write_bytes(b"no journal" * 1000)
+    path.chmod(0o600)
+    path.with_name("journal.db-wal").write_bytes(b"no log")
+    with pytest.raises(JournalError, match=f"^{path}: "):
+        Journal.looked_into(path).__enter__()
+
+
 def test_a_write_that_fails_stops_everything_and_keeps_what_was_acknowledged(
     path: Path,
 ) -> None:

@@ -8,8 +8,9 @@ import stat
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -101,6 +102,78 @@ def test_owner_in_another_process_is_respected_until_it_is_killed(
         holder.wait()
         with rundir.owned(tmp_path):
             pass
+
+
+def looking(folder: Path) -> AbstractContextManager[None]:
+    """Look at a run of a campaign."""
+    return rundir.looked_at(planned(folder, "20261120T120000Z-000000"))
+
+
+def test_many_may_look_at_once_and_nobody_while_it_is_owned(tmp_path: Path) -> None:
+    """Reading disturbs nobody who reads; what moves is not read."""
+    refused = pytest.raises(RunLocked, match=r"being sent already \(process")
+    with rundir.owned(tmp_path), refused:
+        looking(tmp_path).__enter__()
+    shutil.rmtree(tmp_path / "20261120T120000Z-000000")
+    with looking(tmp_path), rundir.looked_at(*rundir.find(tmp_path)):
+        pass
+    with rundir.owned(tmp_path):
+        pass
+
+
+def test_owner_waits_until_nobody_looks(tmp_path: Path) -> None:
+    """A start in the moment of a look is no second start."""
+    with rundir.owned(tmp_path):
+        pass
+    order = []
+
+    def own() -> None:
+        with rundir.owned(tmp_path):
+            order.append("owned")
+
+    thread = threading.Thread(target=own)
+    with looking(tmp_path):
+        thread.start()
+        time.sleep(0.2)
+        order.append("looked")
+    thread.join()
+    assert ["looked", "owned"] == order
+
+
+@pytest.mark.slow
+def test_owner_does_not_wait_for_ever(tmp_path: Path) -> None:
+    """It says who is in the way: nobody is sending."""
+    with rundir.owned(tmp_path):
+        pass
+    refused = pytest.raises(RunLocked, match="looking at this campaign")
+    with looking(tmp_path), refused:
+        rundir.owned(tmp_path).__enter__()
+    with rundir.owned(tmp_path):
+        pass
+
+
+def test_a_second_owner_is_refused_at_once_though_somebody_looks_on(
+    tmp_path: Path,
+) -> None:
+    """Patience is for those who look; whoever owns it may do so for hours."""
+    with rundir.owned(tmp_path):
+        began = time.monotonic()
+        with pytest.raises(RunLocked, match="being sent already"):
+            rundir.owned(tmp_path).__enter__()
+    assert time.monotonic() - began < rundir.PATIENCE / 2
+
+
+def test_a_look_writes_nothing(tmp_path: Path) -> None:
+    """A run that was brought here from elsewhere, on a disk that is read alone."""
+    folder = tmp_path / "archive"
+    directory = planned(folder, "20261120T120000Z-000000")
+    folder.chmod(0o500)
+    try:
+        with rundir.looked_at(directory):
+            pass
+        assert [directory.path] == list(folder.iterdir())
+    finally:
+        folder.chmod(0o700)
 
 
 def test_failure_inside_frees_the_campaign_and_is_not_changed(tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ from handmade import Handmade, Stroke, make
 
 from engine import rundir
 from engine.errors import EventsError, RunError, RunLocked
-from engine.journal import store
+from engine.journal import Journal, store
 from engine.journal.entry import Entry
 from engine.outcome import Outcomes, Status
 from engine.record import BatchState
@@ -506,6 +506,17 @@ def test_a_campaign_that_is_being_sent_is_refused(run: Handmade) -> None:
     """Its files are moving."""
     with rundir.owned(run.directory.path.parent), pytest.raises(RunLocked):
         verify(run.directory)
+
+
+def test_two_may_verify_at_once(run: Handmade) -> None:
+    """Neither takes the other for damage, and neither changes anything."""
+    files = {f: f.read_bytes() for f in run.directory.path.iterdir() if f.is_file()}
+    journal = run.directory.journal
+    with rundir.looked_at(run.directory), Journal.looked_into(journal):
+        assert not verify(run.directory).broken
+    assert files == {
+        f: f.read_bytes() for f in run.directory.path.iterdir() if f.is_file()
+    }
 
 
 def test_a_run_that_is_not_there_is_refused(tmp_path: Path) -> None:

@@ -76,7 +76,7 @@ def _facts(directory: RunDirectory) -> dict[str, Any]:
         "rehearsal": manifest.rehearsal,
     }
     try:
-        with rundir.owned(directory.path.parent):
+        with rundir.looked_at(directory):
             facts |= _settled(directory, manifest)
     except RunLocked:
         # Perhaps by another run of the campaign: the progress tells of this one.
@@ -90,7 +90,7 @@ def _facts(directory: RunDirectory) -> dict[str, Any]:
 
 def _settled(directory: RunDirectory, manifest: Manifest) -> dict[str, Any]:
     """Tell what became of a run that nobody is sending."""
-    with history.opened(directory, manifest) as journal:
+    with history.opened(directory, manifest, only_look=True) as journal:
         if journal is None:
             return {"status": "unfinished", "counts": _with_plan({}, manifest)}
         finished = journal.fact("finished_at")

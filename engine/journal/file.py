@@ -1,6 +1,7 @@
 """The journal's file: made whole or not at all, opened alone, checked before use."""
 
 import os
+import shutil
 import sqlite3
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
@@ -161,13 +162,39 @@ def open_file(
 
 def connect(path: Path) -> sqlite3.Connection:
     """Open an existing file; transactions are ours to begin and end."""
+    return _opened(f"{path.absolute().as_uri()}?mode=rw")
+
+
+def _opened(uri: str) -> sqlite3.Connection:
     return sqlite3.connect(
-        f"{path.absolute().as_uri()}?mode=rw",
-        uri=True,
-        timeout=0,
-        isolation_level=None,
-        check_same_thread=False,
+        uri, uri=True, timeout=0, isolation_level=None, check_same_thread=False
     )
+
+
+def looking(path: Path, aside: Path) -> Connect:
+    """Say how to open a journal that nobody changes meanwhile, and not change it.
+
+    Without a log it is read as it lies, without any lock: any number may look. What a
+    crash has left in a log must be brought into the file first: into a copy of it.
+
+    Args:
+        path: where it is.
+        aside: an empty folder of ours for the copy.
+
+    Raises:
+        JournalError: it cannot be copied.
+
+    Source:
+        https://www.sqlite.org/uri.html, `immutable`; that it holds is our promise.
+    """
+    log = path.with_name(f"{path.name}-wal")
+    with trouble(path, "read it"):
+        if not (log.exists() and log.stat().st_size):
+            query = "mode=ro&immutable=1"
+            return lambda path: _opened(f"{path.absolute().as_uri()}?{query}")
+        for file in (path, log):
+            shutil.copyfile(file, aside / file.name)
+    return lambda _: connect(aside / path.name)
 
 
 def _expect_ground(folder: Path, *, allow_network: bool) -> None:

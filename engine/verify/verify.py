@@ -65,7 +65,7 @@ def verify(
         EventsError: the file of events cannot be read to its end.
     """
     manifest = Manifest.read(directory)
-    with rundir.owned(directory.path.parent):
+    with rundir.looked_at(directory):
         return _Verification(directory, manifest).run(path, complete=complete)
 
 
@@ -116,7 +116,7 @@ class _Verification:
                 self._journal.fault(f"{path}: is gone, and there are results")
             return None
         try:
-            return stack.enter_context(Journal.open(path))
+            return stack.enter_context(Journal.looked_into(path))
         except JournalError as error:
             self._journal.fault(str(error))
             return None

@@ -12,6 +12,8 @@ import trio
 from end_to_end.desk import COMMAND, TOKEN, Desk, Site
 
 import engine
+from engine import rundir
+from engine.rundir import RunDirectory
 
 
 def _wait_for(site: Site, requests: int) -> None:
@@ -212,3 +214,18 @@ async def test_a_caller_who_cancels_before_the_first_request_is_let_go(
     report = await engine.asend(None, desk.campaign, base_url=sandbox.url)
     assert report.counts["accepted"] == 100
     assert sandbox.ask("stats")["twice"] == []
+
+
+@pytest.mark.slow
+def test_who_looks_at_a_campaign_is_in_nobodys_way(desk: Desk, sandbox: Site) -> None:
+    """A start meanwhile waits a moment; others who look see it as it is."""
+    assert desk.send(sandbox.url, "--limit=10").code == 0
+    run = RunDirectory(desk.run_directory())
+    with rundir.looked_at(run):
+        process = _start(desk, sandbox)
+        assert desk.run("status", run.path, "--json").json["status"] == "finished"
+        assert desk.run("verify", run.path).code == 0
+        assert process.poll() is None
+    out, err = process.communicate(timeout=30)
+    assert 0 == process.returncode, out + err
+    assert 100 == len(sandbox.accepted())
