@@ -16,7 +16,7 @@ cannot, except by cancelling the nursery, and then its batch is in doubt.
 
 import math
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
 
@@ -40,6 +40,7 @@ from engine.errors import (
 from engine.journal import Journal
 from engine.outcome import Outcomes, Status
 from engine.pace import Pace, Turn
+from engine.planning import Left
 from engine.providers.base import TOO_LARGE, Capabilities
 from engine.record import Attempt, RowOutcome
 from engine.render import Failure
@@ -65,6 +66,7 @@ class Delivery:
             left nothing to do.
         stop: ends the run early.
         on_progress: called after every batch, with the messages it settled.
+        left: rows that must not be mailed any more, and why.
     """
 
     can: Capabilities
@@ -73,6 +75,7 @@ class Delivery:
     settled: bytearray
     stop: Stop
     on_progress: Callable[[int], None]
+    left: Mapping[int, Left] = field(default_factory=dict)
     policy: RetryPolicy = field(default_factory=RetryPolicy)
     breaker: Breaker = field(default_factory=Breaker)
     random: Callable[[], float] = random.random
@@ -127,11 +130,50 @@ class Delivery:
         """Deliver a batch: one outcome per message, or the run is to end."""
         if (rest := self.journal.handed_on(parcel.id)) is not None:
             splits.rests.append((parcel.id, rest))
+        elif self._has_left(parcel):
+            await self._let_go(parcel, splits, parent)
         elif self.journal.is_split(parcel.id) or await self._whole(
             hand, parcel, splits, parent
         ):
             for half in await hand.halves(parcel):
                 await self._parcel(hand, half, splits, parent=parcel.id)
+
+    def _has_left(self, parcel: Parcel) -> bool:
+        """Whether a batch that may still be sent holds somebody who has left."""
+        if self.stop.requested or self.settled[parcel.rows[0]]:
+            return False
+        known = self.journal.is_split(parcel.id) or self.journal.doubt_of(parcel.id)
+        return not known and not self.left.keys().isdisjoint(parcel.rows)
+
+    async def _let_go(
+        self, parcel: Parcel, splits: "Splits", parent: str | None
+    ) -> None:
+        """Settle those of a batch who have left; the others go on in one of their own.
+
+        The batch is written down like one that was about to leave, so that the next
+        start finds the same batches.
+        """
+        number = 0
+        with self.stop.ends():
+            number = await self._intend(parcel, parent)
+        if not number:
+            return
+        attempt = Attempt(number, self.journal.now(), 0.0, "not_sent", None, None)
+        left = [self.left.get(row) for row in parcel.rows]
+        outcomes = Outcomes(
+            [Status.PENDING if one is None else Status.SUPPRESSED for one in left],
+            [one and one.reason for one in left],
+            [one and one.source for one in left],
+            [None] * len(left),
+        )
+        with trio.CancelScope(shield=True):
+            if all(left):
+                await self.journal.settle(parcel.id, outcomes, attempt)
+            else:
+                await self.journal.split(parcel.id, attempt, outcomes)
+                rest = self.journal.handed_on(parcel.id) or []
+                splits.rests.append((parcel.id, rest))
+        self.on_progress(len(left) - left.count(None))
 
     async def _whole(
         self, hand: Hand, parcel: Parcel, splits: "Splits", parent: str | None
@@ -164,6 +206,8 @@ class Delivery:
         age = 0.0
         if (doubt := self.journal.doubt_of(sending.parcel.id)) is not None:
             sha256, intended_at = doubt
+            if not self.left.keys().isdisjoint(sending.parcel.rows):
+                return False
             age = (self.journal.now() - intended_at).total_seconds()
             if sha256 != sending.parcel.sha256 or age < 0:
                 return False
@@ -208,16 +252,26 @@ class Delivery:
 
     async def _depart(self, turn: Turn, sending: "Sending") -> int:
         """Write the intent and wait for the moment to send. Returns the attempt."""
-        parcel = sending.parcel
+        number = await self._intend(sending.parcel, sending.parent)
+        try:
+            await turn.depart()
+            await trio.lowlevel.checkpoint_if_cancelled()  # came during the fsync
+        except trio.Cancelled:
+            await self._take_back(sending, number)
+            raise
+        return number
+
+    async def _intend(self, parcel: Parcel, parent: str | None) -> int:
+        """Write down that a batch is about to leave. Returns the attempt."""
         keyed = self.can.idempotency == "key"
         try:
             with trio.CancelScope(shield=True):  # an fsync: milliseconds
-                number = await self.journal.intend(
+                return await self.journal.intend(
                     parcel.id,
                     parcel.rows,
                     body_sha256=parcel.sha256,
                     body_bytes=parcel.size,
-                    parent=sending.parent,
+                    parent=parent,
                     idempotency_key=parcel.id if keyed else None,
                 )
         except JournalError as error:
@@ -226,13 +280,7 @@ class Delivery:
             # The disk is full, but has room for the answers that are under way.
             self.stop.request(error)
             await trio.sleep_forever()  # the stop has ended this wait already
-        try:
-            await turn.depart()
-            await trio.lowlevel.checkpoint_if_cancelled()  # came during the fsync
-        except trio.Cancelled:
-            await self._take_back(sending, number)
-            raise
-        return number
+        raise AssertionError("a wait without end")
 
     async def _take_back(self, sending: "Sending", number: int) -> None:
         """Take an intent back: nothing has left in this attempt."""

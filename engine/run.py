@@ -26,7 +26,7 @@ from engine.errors import EngineError, JournalError, first
 from engine.journal import Journal
 from engine.outcome import InDoubt, Outcomes, Status
 from engine.pace import Pace
-from engine.planning import Plan
+from engine.planning import Plan, left_since
 from engine.record import BatchState
 from engine.retry import Breaker
 from engine.secret import Secret
@@ -193,6 +193,7 @@ class Run:
             stop=self.stop,
             on_progress=self._count,
             breaker=Breaker(patience=limits.patience),
+            left=left_since(plan),
         )
         send, receive = trio.open_memory_channel[pl.DataFrame](0)
         async with trio.open_nursery() as watching:

@@ -48,6 +48,8 @@ _LAYOUT: Final = Layout(
     ) STRICT, WITHOUT ROWID;
     """,
 )
+#: Characters of a moment down to its second.
+_SECOND: Final = len("2026-11-20T12:00:00")
 SCHEMA: Final = pl.Schema(
     {
         "address": pl.String(),
@@ -162,9 +164,16 @@ class Suppressions:
         frame = pl.DataFrame(list(rows), schema=SCHEMA, orient="row")
         return frame if scopes is None else frame.filter(pl.col("scope").is_in(scopes))
 
-    def filter(self, scopes: Collection[str]) -> "Filter":
-        """Return what finds those entered for everything, or for one of the scopes."""
+    def filter(self, scopes: Collection[str], since: str = "") -> "Filter":
+        """Return what finds those entered for everything, or for one of the scopes.
+
+        Args:
+            scopes: beside everything.
+            since: only those entered in this second or later: ISO 8601, UTC.
+        """
         entries = self.all({EVERYWHERE, *scopes})
+        moment = pl.col("added_at").str.slice(0, _SECOND)
+        entries = entries.filter(moment >= since[:_SECOND])
         entries = entries.unique("address", keep="first", maintain_order=True)
         is_hash = pl.col("address").str.starts_with(_HASHED)
         hashed = entries.filter(is_hash)

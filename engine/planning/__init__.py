@@ -11,6 +11,7 @@ was planned, however long it takes and however often it is taken up again. No ne
     draw.py    a new plan, drawn up and frozen
     again.py   the plan of an earlier start: taken up, compared, tried again
     check.py   the rules of `engine.lint`, put to it
+    leaving.py who has said no since
     links.py   each recipient's own link to unsubscribe
     extras.py  copies, headers, files and invitations: from the file to a recipe
 """
@@ -18,9 +19,11 @@ was planned, however long it takes and however often it is taken up again. No ne
 from engine.planning.again import as_planned, differences, rows_of, take_up
 from engine.planning.check import refuse
 from engine.planning.draw import draw_up
+from engine.planning.leaving import Left, left_since
 from engine.planning.plan import Occasion, Plan, base_url_of, inputs
 
 __all__ = [
+    "Left",
     "Occasion",
     "Plan",
     "as_planned",
@@ -28,6 +31,7 @@ __all__ = [
     "differences",
     "draw_up",
     "inputs",
+    "left_since",
     "refuse",
     "rows_of",
     "take_up",
