@@ -1,0 +1,51 @@
+"""The direct way: one connection of our own, and no step between it and the worker."""
+
+import ssl
+from collections.abc import Mapping
+from datetime import UTC, datetime
+
+import httpx
+
+from engine.message import Request, Response
+from engine.wire.head import Heads, origin_of
+from engine.wire.progress import Progress
+from engine.wire.transport import Transport
+
+
+class Direct:
+    """The way without a proxy, in HTTP/1.1; see `engine.wire.Way`."""
+
+    def __init__(
+        self, base_url: str, headers: Mapping[str, str], context: ssl.SSLContext
+    ) -> None:
+        self._heads = Heads(base_url, headers)
+        self._origin = origin_of(httpx.URL(base_url))
+        self._transport = Transport(context)
+
+    async def exchange(
+        self, request: Request, progress: Progress, *, deadline: float, cap: int
+    ) -> Response:
+        """Send a request and read its answer whole."""
+        head = self._heads.head(request)
+        answer = await self._transport.exchange(
+            self._origin, head, request.body, progress, deadline=deadline, cap=cap
+        )
+        return Response(
+            status=answer.status,
+            headers={
+                _text(name).lower(): _text(value) for name, value in answer.headers
+            },
+            body=answer.take(),
+            received_at=datetime.now(UTC),
+        )
+
+    async def aclose(self) -> None:
+        """Hang up."""
+        await self._transport.aclose()
+
+
+def _text(field: bytes) -> str:
+    try:
+        return field.strip(b" \t").decode()
+    except UnicodeDecodeError:
+        return field.strip(b" \t").decode("latin-1")

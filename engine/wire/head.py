@@ -1,0 +1,86 @@
+"""The heads of requests: what is always the same of them is put together once."""
+
+import re
+from collections.abc import Mapping
+from functools import lru_cache
+from typing import Final
+
+import httpx
+
+from engine.message import Request
+from engine.wire.channel import Origin
+
+#: What says where a request goes and where it ends.
+_NOT_THEIRS: Final = frozenset({"host", "content-length", "transfer-encoding"})
+_PORTS: Final = {"http": 80, "https": 443}
+_TOKEN: Final = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+#: What a value may hold. More is allowed than ASCII, but not what would end it.
+_VALUE: Final = re.compile(rb"[^\x00-\x08\x0a-\x1f\x7f]*")
+
+
+class Heads:
+    """Makes the heads of all requests to one base URL.
+
+    Args:
+        base_url: where the paths of requests are appended.
+        headers: added to every request, credentials among them.
+    """
+
+    def __init__(self, base_url: str, headers: Mapping[str, str]) -> None:
+        self._base_url = base_url
+        self._host = b"Host: " + httpx.URL(base_url).netloc + b"\r\n"
+        self._always = {name: _field(name, value) for name, value in headers.items()}
+        self._beside: dict[tuple[str, ...], bytes] = {}
+
+    def head(self, request: Request) -> bytes:
+        """Return the head of a request, the length of its body included.
+
+        Its own headers replace ours of the same name.
+
+        Raises:
+            ValueError: a method or a header that would break the request, or that is
+                not for the request to say.
+        """
+        names = tuple(request.headers)
+        if (ours := self._beside.get(names)) is None:
+            ours = self._beside[names] = self._ours_beside(names)
+        fields = [_line(request.method, self._base_url, request.path), ours]
+        fields += [_cached_field(*field) for field in request.headers.items()]
+        fields.append(b"Content-Length: %d\r\n\r\n" % len(request.body))
+        return b"".join(fields)
+
+    def _ours_beside(self, names: tuple[str, ...]) -> bytes:
+        theirs = {name.lower() for name in names}
+        if wrong := theirs & _NOT_THEIRS:
+            raise ValueError(f"{', '.join(wrong)}: not the request's to say")
+        fields = [v for name, v in self._always.items() if name.lower() not in theirs]
+        return b"".join([self._host, *fields])
+
+
+def origin_of(url: httpx.URL) -> Origin:
+    """Return where a URL leads to."""
+    port = url.port or _PORTS[url.scheme]
+    return Origin(url.scheme == "https", url.raw_host.decode("ascii"), port)
+
+
+def is_field(name: bytes, value: bytes) -> bool:
+    """Whether a header can stand in a head without breaking it."""
+    return bool(_TOKEN.fullmatch(name) and _VALUE.fullmatch(value))
+
+
+def _field(name: str, value: str) -> bytes:
+    if not is_field(name.encode(), value.encode()):
+        raise ValueError(f"the header {name!r} or its value would break the request")
+    return f"{name}: {value}\r\n".encode()
+
+
+#: Not for credentials, which nothing need remember for longer than the wire lives.
+_cached_field = lru_cache(256)(_field)
+
+
+@lru_cache(256)
+def _line(method: str, base_url: str, path: str) -> bytes:
+    if not _TOKEN.fullmatch(method.encode()):
+        raise ValueError(f"{method!r} is no method")
+    target = httpx.URL(base_url + path).raw_path
+    return b"%b %b HTTP/1.1\r\n" % (method.encode(), target)

@@ -1,0 +1,58 @@
+"""How far one request got, and what a failure means for its messages."""
+
+import ssl
+from collections.abc import Callable, Iterator
+
+from engine.errors import AccountRejected, ProviderError, Unanswered, Unavailable
+
+
+class Progress:
+    """How much of one request has left.
+
+    Attributes:
+        begun: whether any byte of it may have left.
+        whole: whether all of it has.
+    """
+
+    __slots__ = ("_sent", "begun", "whole")
+
+    def __init__(self, sent: Callable[[], None]) -> None:
+        self._sent = sent
+        self.begun = False
+        self.whole = False
+
+    def complete(self) -> None:
+        """Note that all of it is on the wire. Call it before anything is awaited."""
+        self.begun = self.whole = True
+        self._sent()
+
+    def failure(self, what: str, *, reason: str) -> ProviderError:
+        """Say what a failure means for the messages of the request."""
+        if not self.begun:
+            return Unavailable(f"not sent: {what}", reason="not_sent")
+        if not self.whole:
+            return Unavailable(f"not sent whole: {what}", reason="not_processed")
+        return Unanswered(f"sent, and no readable answer: {what}", reason=reason)
+
+    def broken(self, error: BaseException) -> ProviderError:
+        """Say what a connection that failed means."""
+        if any(isinstance(e, ssl.SSLCertVerificationError) for e in _causes(error)):
+            return AccountRejected(
+                f"the server's certificate is not valid: {words(error)}",
+                reason="certificate",
+            )
+        return self.failure(words(error), reason="no_answer")
+
+
+def words(error: BaseException) -> str:
+    """Return what is said deepest down: the layers above often say nothing."""
+    said = type(error).__name__
+    for cause in _causes(error):
+        said = str(cause) or said
+    return said
+
+
+def _causes(error: BaseException | None) -> Iterator[BaseException]:
+    while error is not None:
+        yield error
+        error = error.__cause__ or error.__context__
