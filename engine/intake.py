@@ -19,6 +19,7 @@ from typing import Final
 import polars as pl
 
 from engine import parquet, rundir
+from engine.address import normalised
 from engine.errors import RunError
 from engine.event import Event, EventType, RejectReason
 from engine.events import By, EventStore, Kept, Roster, Via
@@ -33,7 +34,8 @@ _HEEDED: Final = {
     EventType.COMPLAINED: "complained",
     EventType.UNSUBSCRIBED: "unsubscribed",
 }
-#: The columns of `events.parquet`: an event, and the row that it is about.
+#: The columns of `events.parquet`: an event, and the row that it is about. `copy`: of
+#: somebody in cc or bcc; it says nothing of the row's own recipient.
 SCHEMA: Final = pl.Schema(
     {
         "row": pl.UInt64(),
@@ -43,10 +45,16 @@ SCHEMA: Final = pl.Schema(
         "reject_reason": pl.String(),
         "description": pl.String(),
         "word": pl.String(),
+        "recipient": pl.String(),
+        "copy": pl.Boolean(),
         "via": pl.String(),
         "payload": pl.String(),
     }
 )
+
+
+#: Of the file of events; another one is laid out anew.
+_FORM: Final = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,12 +126,15 @@ def lay_out(directory: RunDirectory) -> Path:
         )
     header = Header.of(manifest)
     with EventStore.open(directory.path.parent.parent) as store:
-        state = f"{manifest.sha256} {store.last()} {_changed(directory.results)}"
+        parts = (_FORM, manifest.sha256, store.last(), _changed(directory.results))
+        state = " ".join(map(str, parts))
         if not _is_laid_out(directory.events, state):
             roster = Roster(manifest.run, header.planned_at)
             for rows in parquet.groups(directory.results):
                 roster.add(rows.select(*COLUMNS))
             found = _matched(roster, store.about(header.provider))
+            if _has_copies(manifest):
+                found = (_marked(some, directory.results) for some in found)
             _publish(directory.events, found, {"state": state})
     return directory.events
 
@@ -166,6 +177,29 @@ def _matched(roster: Roster, kept: Iterator[Kept]) -> Iterator[pl.DataFrame]:
         yield pl.DataFrame(rows, schema=SCHEMA, orient="row")
 
 
+def _has_copies(manifest: Manifest) -> bool:
+    message = manifest.definition["message"]
+    return bool(message.get("cc") or message.get("bcc"))
+
+
+def _marked(events: pl.DataFrame, results: Path) -> pl.DataFrame:
+    """Mark the events of those in cc and bcc, by their addresses."""
+    own = (
+        pl.scan_parquet(results)
+        .select("row", own="address")
+        .join(events.lazy().select("row").unique(), on="row", how="semi")
+        .collect()
+    )
+    bare = pl.col("recipient").str.extract(r"<([^<>]*)>\s*$")
+    told = normalised(pl.coalesce(bare, "recipient"))
+    is_other = told != normalised(pl.col("own"))
+    return (
+        events.join(own, on="row", how="left", maintain_order="left")
+        .with_columns(copy=is_other.fill_null(value=False))
+        .select(SCHEMA.names())
+    )
+
+
 def _row(kept: Kept, row: int) -> tuple[object, ...]:
     event = kept.event
     return (
@@ -176,6 +210,8 @@ def _row(kept: Kept, row: int) -> tuple[object, ...]:
         None if event.reject_reason is None else event.reject_reason.value,
         event.description,
         event.raw,
+        event.recipient,
+        False,
         kept.via,
         event.payload,
     )

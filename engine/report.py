@@ -64,7 +64,8 @@ class Report:
         Adds to the columns of the results: event str|null, the last word of an event;
         event_at; reject_reason and event_detail of that event; delivered_at; opens and
         clicks u32. All null, or 0, where nothing was reported, or nothing of it was
-        gathered: see `mailvolley events` and `mailvolley track`. Outcomes stay.
+        gathered: see `mailvolley events` and `mailvolley track`. Outcomes stay. What
+        became of copies (cc, bcc) is in `events.parquet` alone.
 
         Raises:
             StoreError: the events cannot be read.
@@ -123,6 +124,7 @@ def _last(path: Path) -> pl.LazyFrame:
 
     return (
         pl.scan_parquet(path)
+        .filter(~pl.col("copy"))
         .with_columns(event_at=pl.coalesce("happened_at", "received_at"))
         .sort("event_at", maintain_order=True)
         .group_by("row")

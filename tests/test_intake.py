@@ -2,6 +2,7 @@
 
 import json
 import sqlite3
+from dataclasses import replace
 from pathlib import Path
 
 import polars as pl
@@ -133,6 +134,41 @@ def test_deliveries_show_the_last_word_of_each_row(run: Handmade) -> None:
         (None, None, None, 0, 0),
     ]
     assert told["delivered_at"][0].isoformat() == "2099-05-01T10:00:00+00:00"
+
+
+def with_copies(run: Handmade) -> None:
+    """Let the run be of a campaign with a copy for the boss."""
+    message = {**run.manifest.definition["message"], "cc": ["boss@harbour.example"]}
+    changed = {**run.manifest.definition, "message": message}
+    path = run.directory.path / "manifest.json"
+    path.unlink()
+    replace(run.manifest, definition=changed).write(run.directory)
+
+
+@pytest.mark.parametrize("copies", [True, False])
+def test_what_became_of_a_copy_says_nothing_of_the_row(
+    run: Handmade, *, copies: bool
+) -> None:
+    """One message, two people: the copy arrived, and the recipient's own bounced."""
+    if copies:
+        with_copies(run)
+    early, later = "2099-05-01T10:00:00Z", "2099-05-02T10:00:00Z"
+    own = run.post(0)["recipient"]
+    taken(
+        runs_of(run),
+        run.post(0, "bounced", timestamp=early, recipient=f"X <{own.upper()}>"),
+        run.post(0, "delivered", timestamp=later, recipient="boss@harbour.example"),
+        run.post(1, "opened", timestamp=later, recipient="Boss@Harbour.example"),
+        run.post(2, "delivered", timestamp=later, recipient=None),
+    )
+    events = pl.read_parquet(lay_out(run.directory))
+    told = report_of(run).deliveries.collect()["event"][:3].to_list()
+    if copies:
+        assert events["copy"].to_list() == [False, True, True, False]
+        assert told == ["bounced", None, "delivered"]
+    else:  # an address that is written otherwise is the recipient's all the same
+        assert not events["copy"].any()
+        assert told == ["delivered", "opened", "delivered"]
 
 
 def test_deliveries_without_events_are_the_results(run: Handmade) -> None:
