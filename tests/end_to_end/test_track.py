@@ -61,7 +61,7 @@ def test_what_became_of_a_run_is_known_after_asking(
     prefix, more = PROVIDERS[name]
     definition = desk.campaign.read_text().replace("cloudmails", name)
     definition = definition.replace("[limits]", f"{more}\n\n[limits]")
-    desk.campaign.write_text(f'kind = "transactional"\n{definition}')
+    desk.campaign.write_text(definition)
     desk.list(30, row5="bounce@inbox.example", row7="open@inbox.example")
     hasten(sandbox)
     sent = desk.send(f"{sandbox.root}/{prefix}")
