@@ -8,8 +8,8 @@ A generation is one sending of the campaign to everyone. It may take several run
 first one to a few, the rest after it, another try for those who were refused.
 """
 
-from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager, nullcontext
 from datetime import datetime
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -23,7 +23,7 @@ from engine.journal import Journal
 from engine.lint.audience import Before
 from engine.manifest import Manifest
 from engine.outcome import Status
-from engine.record import BatchState
+from engine.record import BatchRecord, BatchState
 from engine.rundir import RunDirectory
 
 #: What keeps a recipient from being written to again in the same generation.
@@ -92,10 +92,15 @@ def opened(
         yield journal
 
 
-def before(folder: Path, base_url: str) -> Before | None:
+def before(folder: Path, base_url: str, *, owned: bool = False) -> Before | None:
     """Return what is known of the campaign's last run to its whole list.
 
     None where there was none, or nothing can be read of it: it is only compared with.
+
+    Args:
+        folder: the campaign's runs.
+        base_url: where it goes.
+        owned: whether the caller owns the campaign.
     """
     try:
         earlier = runs(folder, base_url)
@@ -104,7 +109,8 @@ def before(folder: Path, base_url: str) -> Before | None:
     for directory, manifest in earlier:
         if manifest.limit is None and manifest.parent is None:
             try:
-                moment = finished_at(directory, manifest)
+                with nullcontext() if owned else rundir.looked_at(directory):
+                    moment = finished_at(directory, manifest, only_look=True)
             except RunError:
                 moment = ""
             return Before(
@@ -116,21 +122,24 @@ def before(folder: Path, base_url: str) -> Before | None:
     return None
 
 
-def finished_at(directory: RunDirectory, manifest: Manifest) -> str:
+def finished_at(
+    directory: RunDirectory, manifest: Manifest, *, only_look: bool = False
+) -> str:
     """Return when a run was finished, ISO 8601; empty if it was not.
 
     Raises:
         RunError: the journal is gone or cannot be trusted.
     """
-    with opened(directory, manifest) as journal:
+    with opened(directory, manifest, only_look=only_look) as journal:
         return "" if journal is None else journal.fact("finished_at") or ""
 
 
-def sent(earlier: Sequence[Run]) -> pl.DataFrame:
+def sent(earlier: Sequence[Run], *, only_look: bool = False) -> pl.DataFrame:
     """Tell who has been written to, or perhaps has.
 
     Args:
         earlier: the runs to look into.
+        only_look: see `opened`.
 
     Returns:
         Columns: message_id str, unique; run str, the run that wrote to them.
@@ -138,27 +147,25 @@ def sent(earlier: Sequence[Run]) -> pl.DataFrame:
     Raises:
         RunError: a journal is gone or cannot be trusted, or a frozen list is damaged.
     """
-    frames = [_sent(directory, manifest) for directory, manifest in earlier]
+    frames = [_sent(*run, only_look=only_look) for run in earlier]
     known = pl.concat([pl.DataFrame(schema=SENT_SCHEMA), *frames])
     return known.unique("message_id", keep="first", maintain_order=True)
 
 
-def _sent(directory: RunDirectory, manifest: Manifest) -> pl.DataFrame:
+def _sent(
+    directory: RunDirectory, manifest: Manifest, *, only_look: bool
+) -> pl.DataFrame:
     rows: list[int] = []
-    with opened(directory, manifest) as journal:
+    with opened(directory, manifest, only_look=only_look) as journal:
         if journal is None:
             return pl.DataFrame(schema=SENT_SCHEMA)
-        journal.replay()
         refused = {f.row for f in journal.findings() if f.status not in SENT}
         for batch in journal.batches():
-            if batch.outcomes is not None:
-                told = zip(batch.rows, batch.outcomes.statuses, strict=True)
-                rows += [
-                    row
-                    for row, status in told
-                    if status in SENT
-                    and not (status is Status.IN_DOUBT and row in refused)
-                ]
+            rows += [
+                row
+                for row, status in _told(batch)
+                if status in SENT and not (status is Status.IN_DOUBT and row in refused)
+            ]
     manifest.check_snapshot(directory)
     known = pl.LazyFrame({"row": rows}, schema={"row": pl.UInt64})
     return (
@@ -167,6 +174,42 @@ def _sent(directory: RunDirectory, manifest: Manifest) -> pl.DataFrame:
         .select("message_id", run=pl.lit(directory.run))
         .collect()
     )
+
+
+def _told(batch: BatchRecord) -> Iterable[tuple[int, Status]]:
+    """Return what a batch tells of its rows; an intent was perhaps sent."""
+    if batch.state is BatchState.INTENT:
+        return ((row, Status.IN_DOUBT) for row in batch.rows)
+    if batch.outcomes is None:
+        return ()
+    return zip(batch.rows, batch.outcomes.statuses, strict=True)
+
+
+def reached(run: Run, *, only_look: bool = False) -> pl.DataFrame:
+    """Tell who waits in a run whom another one of the same sending has written to.
+
+    Args:
+        run: the run.
+        only_look: see `opened`.
+
+    Returns:
+        Columns: row u64, ascending; run str, the other one.
+
+    Raises:
+        RunError: as `sent`.
+    """
+    directory, manifest = run
+    others = [
+        other
+        for other in runs(directory.path.parent, manifest.base_url)
+        if other[0].run != directory.run and other[1].generation == manifest.generation
+    ]
+    if not others:
+        return pl.DataFrame(schema={"row": pl.UInt64(), "run": pl.String()})
+    waiting = _waiting(directory, manifest, only_look=only_look)
+    known = sent(others, only_look=only_look)
+    joined = waiting.join(known, on="message_id", maintain_order="left")
+    return joined.select("row", "run")
 
 
 def expect_unreached(run: Run) -> None:
@@ -178,35 +221,28 @@ def expect_unreached(run: Run) -> None:
         RunError: somebody waits here whom another run of the sending has reached.
     """
     directory, manifest = run
-    others = [
-        other
-        for other in runs(directory.path.parent, manifest.base_url)
-        if other[0].run != directory.run and other[1].generation == manifest.generation
-    ]
-    if not others:
-        return
-    waiting = _waiting(directory, manifest)
-    reached = sent(others).join(waiting, on="message_id", how="semi")
-    if reached.height:
+    if (known := reached(run)).height:
         raise RunError(
-            f"{directory.path}: {reached.height:,} of those who wait here have been "
-            f"written to by the run {reached['run'][0]}",
+            f"{directory.path}: {known.height:,} of those who wait here have been "
+            f"written to by the run {known['run'][0]}",
             hint="send to those whom none has reached: "
             f"mailvolley send {manifest.file} --new-run",
         )
 
 
-def _waiting(directory: RunDirectory, manifest: Manifest) -> pl.DataFrame:
+def _waiting(
+    directory: RunDirectory, manifest: Manifest, *, only_look: bool
+) -> pl.DataFrame:
     """Return who may still be mailed; whoever is in doubt is, if the user asks.
 
     Unless it was found what became of them.
     """
     manifest.check_snapshot(directory)
-    with opened(directory, manifest) as journal:
+    with opened(directory, manifest, only_look=only_look) as journal:
         total = manifest.rows
         marks = bytearray(total) if journal is None else journal.marks(total, SETTLED)
         for finding in () if journal is None else journal.findings():
             marks[finding.row] = 1
     waits = pl.Series("waits", list(marks), dtype=pl.UInt8) == 0
-    frozen = pl.scan_parquet(directory.recipients).select("status", "message_id")
+    frozen = pl.scan_parquet(directory.recipients).select("row", "status", "message_id")
     return frozen.collect().filter(waits & pl.col("status").is_null())
