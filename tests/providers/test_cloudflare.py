@@ -254,6 +254,15 @@ def test_a_message_with_everything_passes_review() -> None:
     assert told(run, format="json") == {}
 
 
+@pytest.mark.parametrize("email", ["nobody", "@", "a b@c.example", "é@c.example"])
+def test_a_key_belongs_to_an_address(email: str) -> None:
+    """What is none is found before a request has it in a header."""
+    (found,) = provider(email=email).review()
+    assert found.severity == "error"
+    assert f'[provider] email = "{email}": write' in found.text
+    assert [] == provider(email="me@a.example").review()
+
+
 def test_an_account_must_be_named() -> None:
     """Without one there is no address to send to."""
     (found,) = Cloudflare(envelope(), batch_size=1).review()

@@ -10,6 +10,9 @@ from engine.providers.base import Credentials
 #: piece of a path.
 _ACCOUNT: Final = re.compile(r"[A-Za-z0-9_-]{1,64}")
 
+#: As much of an address as matters: it stands in a header, alone.
+_EMAIL: Final = re.compile(r"[!-?A-~]+@[!-?A-~]+")
+
 MISSING: Final = (
     "[provider] account_id is missing: write the account's id, 32 hexadecimal digits, "
     "which the dashboard shows"
@@ -28,6 +31,11 @@ def check(account_id: str) -> str:
             "write its 32 hexadecimal digits"
         )
     return account_id
+
+
+def is_email(text: str) -> bool:
+    """Whether a text can be the address that a Global API Key belongs to."""
+    return _EMAIL.fullmatch(text) is not None
 
 
 def credentials(token: str, email: str | None) -> Credentials:

@@ -173,11 +173,22 @@ class Cloudflare:
         missing = [] if self._account_id is not None else [_NO_ACCOUNT]
         return [
             *missing,
+            *self._strangers_key(),
             *choice("format", self._format, _FORMATS),
             *review(self._envelope, title=self.title, can=can),
             *_wide(self._envelope),
             *review_headers(self._envelope, listed=not raw),
         ]
+
+    def _strangers_key(self) -> list[Finding]:
+        """Say whether the address that a key belongs to is none."""
+        if self._email is None or account.is_email(self._email):
+            return []
+        told = (
+            f'[provider] email = "{self._email}": write the address of the user whose '
+            "Global API Key the token is, or leave it out for an API token"
+        )
+        return [Finding("error", told)]
 
     def encode(self, messages: Messages) -> list[bytes]:
         """Return one JSON object per message."""
