@@ -9,7 +9,7 @@ the sandbox, is always a new run and never stands in the way of the real thing.
 
 import shutil
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -17,10 +17,17 @@ from pathlib import Path
 import polars as pl
 import trio
 
-from engine import history, planning, rundir, secret
+from engine import history, overtaken, planning, rundir, secret
 from engine.campaign import Campaign, rebased
 from engine.crew import AUTO, Asked, choose
-from engine.errors import AccountRejected, EngineError, RunError, RunFinished, first
+from engine.errors import (
+    AccountRejected,
+    EngineError,
+    JournalError,
+    RunError,
+    RunFinished,
+    first,
+)
 from engine.manifest import Manifest
 from engine.outcome import InDoubt, Status
 from engine.planning import Occasion, Plan
@@ -265,6 +272,7 @@ async def perform(job: Job, options: Options) -> Report:
     with rundir.owned(job.folder, rehearsal=job.sandbox):
         if isinstance(job, NewRun):
             rundir.clear_leftovers(job.folder, rehearsal=job.sandbox)
+        await _close_overtaken(job)
         plan, begun = job.choose()
         token = _agreed(plan, options, job, begun=begun)
         async with _address(plan, options, sandbox=job.sandbox) as base_url:
@@ -279,7 +287,15 @@ async def perform(job: Job, options: Options) -> Report:
             )
             options.on_start(run)
             ended = await run.send()
+        await _close_overtaken(job)
         return _report(plan, _out(plan, job), ended)
+
+
+async def _close_overtaken(job: Job) -> None:
+    """Finish what a later run has taken the place of; no trouble of this one's."""
+    if not job.sandbox:
+        with suppress(RunError, JournalError):
+            await overtaken.close(job.folder)
 
 
 def _as_planned(manifest: Manifest, base_url: str | None) -> Campaign:
@@ -328,7 +344,7 @@ def _new_plan(
     occasion = replace(
         occasion,
         runs=folder.parent,
-        before=history.before(folder, occasion.base_url),
+        before=history.before(folder, occasion.base_url, owned=not occasion.rehearsal),
     )
     directory = rundir.create(folder, rehearsal=occasion.rehearsal)
     try:

@@ -25,7 +25,7 @@ FLOORS = (
     {"stop", "cloudmailin", "history"},
     {"planning", "online", "reconcile", "verify", "intake"},
     {"crew"},
-    {"deliver"},
+    {"deliver", "overtaken"},
     {"run", "report", "receiver", "track", "fetch"},
     {"job"},
     {"api"},

@@ -18,6 +18,7 @@ from engine.errors import JournalError, RunError, RunLocked
 from engine.journal import Journal
 from engine.manifest import Manifest
 from engine.outcome import TROUBLE, Status
+from engine.overtaken import OVERTAKEN_BY
 from engine.record import BatchState
 from engine.rundir import RunDirectory
 
@@ -78,6 +79,8 @@ def _facts(directory: RunDirectory) -> dict[str, Any]:
     try:
         with rundir.looked_at(directory):
             facts |= _settled(directory, manifest)
+            if facts["status"] == "unfinished" and not manifest.rehearsal:
+                facts |= _overtaken(directory, manifest)
     except RunLocked:
         # Perhaps by another run of the campaign: the progress tells of this one.
         facts["status"] = "in use"
@@ -94,15 +97,40 @@ def _settled(directory: RunDirectory, manifest: Manifest) -> dict[str, Any]:
         if journal is None:
             return {"status": "unfinished", "counts": _with_plan({}, manifest)}
         finished = journal.fact("finished_at")
+        overtaken_by = journal.fact(OVERTAKEN_BY)
         counts = _counted(journal)
     facts = {
         "status": "finished" if finished else "unfinished",
         "finished_at": finished,
         "counts": _with_plan(counts, manifest),
     }
+    if overtaken_by:
+        facts["overtaken_by"] = overtaken_by
     if directory.results.exists():
         facts["results"] = str(directory.results)
     return facts
+
+
+def _overtaken(directory: RunDirectory, manifest: Manifest) -> dict[str, Any]:
+    """Tell whether an unfinished run cannot be taken up, and how it goes on.
+
+    That is so once another run has written to those who wait in it.
+    """
+    reached = history.reached((directory, manifest), only_look=True)
+    if not reached.height:
+        return {}
+    folder = directory.path.parent
+    (later,) = [run for run in rundir.find(folder) if run.run == reached["run"][0]]
+    finished = history.finished_at(later, Manifest.read(later), only_look=True)
+    send = output.command("send", output.shown(Path(manifest.file)))
+    return {
+        "status": "overtaken",
+        "overtaken_by": later.run,
+        "reached": reached.height,
+        "next": f"{send} --new-run   # to those whom no run has reached"
+        if finished
+        else output.command("resume", output.shown(later.path)),
+    }
 
 
 def _counted(journal: Journal) -> Counter[str]:
@@ -147,6 +175,11 @@ def _show(directory: RunDirectory, facts: dict[str, Any]) -> None:
     output.line("run", f"{output.shown(directory.path)}, {facts['status']}")
     if error := facts.get("error"):
         output.line("error", error, colour="red")
+    if later := facts.get("overtaken_by"):
+        told = f"the run {later} took the place of this one"
+        if reached := facts.get("reached"):
+            told = f"the run {later} has written to {reached:,} of those who wait here"
+        output.line("overtaken", told, colour="yellow")
     if progress := facts.get("progress"):
         output.line(
             "progress", f"{progress['settled']:,} of {progress['mailable']:,} settled"
@@ -166,6 +199,8 @@ def _show(directory: RunDirectory, facts: dict[str, Any]) -> None:
     if facts["status"] == "unfinished" and not facts["rehearsal"]:
         run = output.shown(directory.path)
         output.line("next", output.command("resume", run))
+    if step := facts.get("next"):
+        output.line("next", step)
 
 
 def _show_trouble(directory: RunDirectory) -> None:

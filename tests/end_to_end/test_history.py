@@ -1,6 +1,7 @@
 """What earlier runs mean for the next: who is left out, who is tried again."""
 
 from collections.abc import Callable
+from pathlib import Path
 
 import polars as pl
 import pytest
@@ -46,24 +47,118 @@ def test_another_place_is_another_history(
     assert desk.send(one.url).code == 2
 
 
+def _results(run: Path) -> pl.DataFrame:
+    return pl.read_parquet(run / "results.parquet")
+
+
 @pytest.mark.slow
-def test_an_old_run_is_refused_once_a_new_one_reached_those_who_waited(
+def test_an_old_run_ends_once_a_new_one_has_reached_everybody(
     desk: Desk, start_sandbox: Callable[..., Site]
 ) -> None:
-    """Stopped, then --new-run: the old run's resume line would mail them twice."""
+    """Stopped, then --new-run: it says of each who waited where they were sent."""
+    site = start_sandbox(credentials_after=6, close_after_every=3)
+    assert desk.send(site.url).code == 6
+    old = desk.run_directory()
+    before = _results(old)
+    site.fault()
+    new = desk.send(site.url, "--new-run", "--json")
+    assert new.code == 0
+
+    assert {"accepted", "in_doubt", "pending"} == set(before["status"])
+    after = _results(old)
+    waited = before["status"] == "pending"
+    assert before.filter(~waited).equals(after.filter(~waited))
+    told = after.filter(waited)
+    assert {("duplicate", "sent_since")} == set(told.select("status", "reason").rows())
+    assert all(new.json["run"] in detail for detail in told["detail"])
+    assert desk.run("verify", old).code == 4  # for those in doubt
+    status = desk.run("status", old)
+    assert f"the run {new.json['run']} took the place of this one" in status.err
+    assert "resume" not in status.err
+
+    refused = desk.run("resume", old, "--yes")
+    assert refused.code == 2
+    assert "nothing left to send" in refused.err
+    assert site.ask("stats")["twice"] == []
+    assert len(site.accepted()) == 100
+    again = desk.run("resume", old, "--yes", "--in-doubt", "resend")
+    assert again.code == 0
+    assert len(site.ask("stats")["twice"]) == before["status"].to_list().count(
+        "in_doubt"
+    )
+
+
+@pytest.mark.slow
+def test_who_is_no_longer_on_the_list_of_the_new_run_can_be_tried_again(
+    desk: Desk, start_sandbox: Callable[..., Site]
+) -> None:
+    """Neither run wrote to them; the old one says so, and retry takes them up."""
     site = start_sandbox(credentials_after=4)
     assert desk.send(site.url).code == 6
     old = desk.run_directory()
     site.fault()
+    desk.list(90)
+    assert desk.send(site.url, "--new-run").code == 0
+
+    left = _results(old).filter(reason="overtaken")
+    assert list(range(90, 100)) == left["row"].to_list()
+    assert {"failed"} == set(left["status"])
+    retried = desk.run("retry", old, "--yes", "--json")
+    assert {"accepted": 10} == {k: n for k, n in retried.json["counts"].items() if n}
+    assert len(site.accepted()) == 100
+    assert site.ask("stats")["twice"] == []
+
+
+@pytest.mark.slow
+def test_an_old_run_is_refused_once_a_new_one_reached_somebody_who_waited(
+    desk: Desk, start_sandbox: Callable[..., Site]
+) -> None:
+    """The old run's resume would mail them twice; status says what to do instead."""
+    site = start_sandbox(credentials_after=4)
+    assert desk.send(site.url).code == 6
+    old = desk.run_directory()
+    site.fault(credentials_after=2)
     new = desk.send(site.url, "--new-run", "--json")
-    assert new.json["counts"]["accepted"] == 100 - new.json["counts"]["duplicate"] > 0
+    assert new.code == 6
+    reached = new.json["counts"]["accepted"]
+    assert reached > 0
 
     for doubt in ("hold", "resend"):
         refused = desk.run("resume", old, "--yes", "--in-doubt", doubt)
         assert refused.code == 2
         assert f"by the run {new.json['run']}" in refused.err
         assert "--new-run" in refused.err
+    told = desk.run("status", old, "--json").json
+    assert ("overtaken", new.json["run"], reached) == tuple(
+        told[key] for key in ("status", "overtaken_by", "reached")
+    )
+    assert told["next"].endswith(f"resume runs/letter/{new.json['run']}")
+    assert told["next"] in desk.run("status", old).err
+
+    site.fault()
+    assert desk.run(*told["next"].split()[1:], "--yes").code == 0
+    assert desk.run("status", old, "--json").json["status"] == "finished"
+    assert {"accepted", "duplicate"} == set(_results(old)["status"])
     assert site.ask("stats")["twice"] == []
+    assert len(site.accepted()) == 100
+
+
+@pytest.mark.slow
+def test_a_new_run_to_a_few_ends_no_old_one(
+    desk: Desk, start_sandbox: Callable[..., Site]
+) -> None:
+    """The others still wait, and the way on is told."""
+    site = start_sandbox(credentials_after=4)
+    assert desk.send(site.url).code == 6
+    old = desk.run_directory()
+    site.fault()
+    assert desk.send(site.url, "--new-run", "--limit", 60).code == 0
+    told = desk.run("status", old, "--json").json
+    assert "overtaken" == told["status"]
+    assert "letter.toml --new-run" in told["next"]
+    assert "pending" in set(_results(old)["status"])
+    assert desk.send(site.url, "--new-run").code == 0
+    assert {"accepted", "duplicate"} == set(_results(old)["status"])
     assert len(site.accepted()) == 100
 
 
