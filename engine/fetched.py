@@ -56,6 +56,18 @@ def scope_of(campaign: Campaign, base_url: str) -> str | None:
     return f"{scope}@{parts.netloc}" if is_loopback(parts.hostname or "") else scope
 
 
+def scopes_of(campaign: Campaign, base_url: str) -> set[str]:
+    """Return the scopes that hold for a campaign, beside everything.
+
+    Args:
+        campaign: the campaign.
+        base_url: where it goes; empty for the sandbox, of which there is no copy.
+    """
+    copy = scope_of(campaign, base_url) if base_url else None
+    own = {f"campaign:{campaign.name}", f"list:{campaign.audience}"}
+    return own if copy is None else {*own, copy}
+
+
 def fetched_at(runs: Path, scope: str) -> datetime | None:
     """Return when a list was fetched last, UTC; None: never. Makes no file.
 

@@ -52,6 +52,8 @@ class Circumstances:
         templates: hashes of the templates, by name.
         before: the last run; None: there was none.
         heard_at: when an event came in last; None: never, or not known.
+        keeps_list: whether the provider gives out a suppression list of its own.
+        fetched_at: when that was fetched last; None: never, or not known.
         rehearsal: whether nobody is mailed.
         partial: whether it is known to be only a part of the list, as with --limit.
         drain: seconds that a stop may take.
@@ -67,6 +69,8 @@ class Circumstances:
     templates: dict[str, str]
     before: Before | None = None
     heard_at: datetime | None = None
+    keeps_list: bool = False
+    fetched_at: datetime | None = None
     rehearsal: bool = False
     partial: bool = False
     drain: float = 20.0
@@ -85,6 +89,12 @@ def look(campaign: Campaign, run: Circumstances) -> Iterator[Finding]:
         told = f"start_by = {campaign.start_by.isoformat()}, and it is {_said(run.now)}"
         yield Finding.of("L43", told)
     yield from _since(campaign, run)
+    if run.keeps_list and (
+        run.fetched_at is None or run.now - run.fetched_at > _SILENCE
+    ):
+        when = "never" if run.fetched_at is None else f"last {_said(run.fetched_at)}"
+        told = f"the provider's own suppression list was fetched {when}"
+        yield Finding.of("L46", told)
     if 0 < run.key_seconds < run.drain + 2 * _SECONDS_UNDER_WAY:
         told = f"a request is remembered for {run.key_seconds:g} s"
         yield Finding.of("L45", told)

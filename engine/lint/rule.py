@@ -334,6 +334,14 @@ _RULES: Final = (
         "the provider forgets a request sooner than a stop and a resume take",
         "resume soon after a stop, or stop with a shorter --drain",
     ),
+    Rule(
+        "L46",
+        _W,
+        Where.RUN,
+        "the suppression list that the provider keeps was not fetched for a day",
+        "run `mailvolley suppress fetch CAMPAIGN.toml` before you send: one address on "
+        "it fails a whole message",
+    ),
 )
 #: Every rule by its id, in the order of the ids.
 RULES: Final[Mapping[str, Rule]] = {

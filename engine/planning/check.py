@@ -14,6 +14,7 @@ from typing import Final
 from engine import lint
 from engine.campaign import Campaign
 from engine.errors import CampaignError
+from engine.fetched import fetched_at, scope_of
 from engine.lint import Finding, ListLook, Severity
 from engine.lint.audience import Circumstances
 from engine.lint.mail import Expected, Mail
@@ -108,6 +109,7 @@ class Check:
 
 def circumstances(
     occasion: Occasion,
+    campaign: Campaign,
     provider: Provider,
     templates: dict[str, str],
     frozen: Path,
@@ -120,6 +122,7 @@ def circumstances(
 
     Args:
         occasion: which sending it is.
+        campaign: the campaign.
         provider: speaks the API.
         templates: hashes of the templates, by name.
         frozen: the frozen list.
@@ -127,6 +130,10 @@ def circumstances(
         mailable: rows to be mailed.
         partial: whether only a part of the list is wanted.
     """
+    copy = scope_of(campaign, occasion.base_url) if occasion.base_url else None
+    fetched = None
+    if occasion.runs is not None and copy is not None:
+        fetched = fetched_at(occasion.runs, copy)
     return Circumstances(
         now=datetime.now(UTC),
         rows=rows,
@@ -137,6 +144,8 @@ def circumstances(
         templates=templates,
         before=occasion.before,
         heard_at=None if occasion.runs is None else _heard_at(occasion.runs),
+        keeps_list=copy is not None,
+        fetched_at=fetched,
         rehearsal=not occasion.is_real,
         partial=partial or occasion.parent is not None or occasion.sent is not None,
         key_seconds=provider.capabilities.key_seconds,

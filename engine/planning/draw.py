@@ -13,6 +13,7 @@ import polars as pl
 from engine import lint, recipients, rundir, snapshot
 from engine.campaign import Campaign
 from engine.errors import CampaignError, RecipientsError
+from engine.fetched import scopes_of
 from engine.manifest import Manifest
 from engine.outcome import Status
 from engine.planning import check, extras, links
@@ -95,6 +96,7 @@ def draw_up(
     found = look.findings(
         check.circumstances(
             occasion,
+            campaign,
             provider,
             templates,
             directory.recipients,
@@ -245,8 +247,7 @@ def _leaving(campaign: Campaign, occasion: Occasion) -> Leaving:
     # One that is made by looking would be a file that nobody asked for.
     if occasion.runs is not None and (occasion.runs / DATABASE).exists():
         with Suppressions.open(occasion.runs) as suppressions:
-            scopes = {f"campaign:{campaign.name}", f"list:{campaign.audience}"}
-            find = suppressions.filter(scopes).find
+            find = suppressions.filter(scopes_of(campaign, occasion.base_url)).find
     return Leaving(sent=occasion.sent, suppressed=find, special_use=occasion.is_real)
 
 

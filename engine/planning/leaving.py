@@ -10,6 +10,7 @@ import polars as pl
 
 from engine import parquet
 from engine.address import normalised
+from engine.fetched import scopes_of
 from engine.planning.plan import Plan
 from engine.suppression import DATABASE, Suppressions
 
@@ -38,7 +39,7 @@ def left_since(plan: Plan) -> dict[int, Left]:
     if not (runs / DATABASE).exists():
         return {}
     campaign = plan.campaign
-    scopes = {f"campaign:{campaign.name}", f"list:{campaign.audience}"}
+    scopes = scopes_of(campaign, plan.manifest.base_url)
     with Suppressions.open(runs) as suppressions:
         entered = suppressions.filter(scopes, since=plan.manifest.created_at)
     left: dict[int, Left] = {}

@@ -113,6 +113,9 @@ def test_the_list_that_cloudflare_keeps_is_fetched_whole(
     kept = desk.run("suppress", "list", "full@sandbox.example", "--json").json
     assert kept["entries"][0]["reason"] == "soft_bounced"
     assert "soft_bounce, until" in kept["entries"][0]["source"]
+    desk.list(3, row1="r1x5@inbox.example")
+    planned = desk.run("send", "letter.toml", "--dry-run", *words[3:])
+    assert planned.json["counts"] == {**planned.json["counts"], "suppressed": 1}
     again = desk.run(*words).json
     assert (again["entered"], again["removed"]) == (0, 0)
 

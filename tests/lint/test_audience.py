@@ -1,4 +1,4 @@
-"""Claims about the sender and the numbers of a run: rules L14, L30, L32, L40 to L45."""
+"""Claims about the sender and the numbers of a run: rules L14, L30, L32, L40 to L46."""
 
 import tomllib
 from dataclasses import replace
@@ -159,3 +159,15 @@ def test_l45_a_key_that_is_soon_forgotten_is_told() -> None:
     """Rule L45: a replay must come before the provider forgets."""
     assert ["L45"] == [f.id for f in look(replace(RUN, key_seconds=60.0))]
     assert [] == look(replace(RUN, key_seconds=86_400.0))
+
+
+def test_l46_the_providers_own_list_is_fetched_before() -> None:
+    """Rule L46: never, or more than a day ago; not where there is none to fetch."""
+    never = replace(RUN, keeps_list=True)
+    said = "the provider's own suppression list was fetched"
+    assert [("L46", "warning", f"{said} never")] == told(look(never))
+    old = replace(never, fetched_at=NOW - timedelta(hours=25))
+    when = "last 2026-11-19 11:00 UTC"
+    assert [("L46", "warning", f"{said} {when}")] == told(look(old))
+    assert [] == look(replace(never, fetched_at=NOW - timedelta(hours=24)))
+    assert [] == look(replace(never, rehearsal=True))
