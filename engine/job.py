@@ -37,6 +37,7 @@ from engine.run import Ended, Run
 from engine.rundir import RunDirectory
 from engine.sandbox import Faults, serve
 from engine.secret import Secret
+from engine.trial import Trial
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -233,7 +234,7 @@ class OldRun:
         return planning.take_up(self.directory, planned), True
 
 
-Job = NewRun | OldRun | Retry
+Job = NewRun | OldRun | Retry | Trial
 
 
 @dataclass(slots=True, kw_only=True)
@@ -267,10 +268,10 @@ async def perform(job: Job, options: Options) -> Report:
     Raises:
         EngineError: see `engine.asend`.
     """
-    if not isinstance(job, NewRun):
+    if isinstance(job, OldRun | Retry):
         Manifest.read(job.directory)  # before a lock is laid beside what is no run
     with rundir.owned(job.folder, rehearsal=job.sandbox):
-        if isinstance(job, NewRun):
+        if isinstance(job, NewRun | Trial):
             rundir.clear_leftovers(job.folder, rehearsal=job.sandbox)
         await _close_overtaken(job)
         plan, begun = job.choose()

@@ -23,9 +23,9 @@ FLOORS = (
     {"recipients", "secret", "journal", "wire", "pace", "results", "events"}
     | {"suppression", "unsubscribe", "asked", "fetched", "resolver"},
     {"stop", "cloudmailin", "history"},
-    {"planning", "online", "reconcile", "verify", "intake"},
-    {"crew"},
-    {"deliver", "overtaken"},
+    {"planning", "online", "guard", "reconcile", "verify", "intake"},
+    {"crew", "proof"},
+    {"deliver", "overtaken", "preview", "trial"},
     {"run", "report", "receiver", "track", "fetch"},
     {"job"},
     {"api"},

@@ -27,6 +27,8 @@ from engine.cli.interrupt import by_sigterm
 COMMANDS = {
     "plan": "Check a campaign against its list; send nothing.",
     "rules": "List what `plan` looks at, and what to do about it.",
+    "preview": "Look at messages, in a browser.",
+    "test": "Send messages to yourself.",
     "send": "Send a campaign, or continue its unfinished run.",
     "resume": "Finish a run exactly as it was planned.",
     "retry": "Try again for the rows that were refused or failed.",

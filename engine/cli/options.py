@@ -165,3 +165,23 @@ def fault(command: Command) -> Command:
         metavar="NAME=VALUE",
         help="Let the sandbox misbehave; `mailvolley sandbox --help` lists how.",
     )(command)
+
+
+def chosen(command: Command) -> Command:
+    """Take which rows of the list are meant."""
+    for decorate in (
+        click.option("--worst", is_flag=True, help="The worst row; renders them all."),
+        click.option(
+            "--key", "keys", multiple=True, metavar="KEY", help="By id or address."
+        ),
+        click.option(
+            "--row",
+            "rows",
+            type=click.IntRange(min=0),
+            multiple=True,
+            metavar="N",
+            help="By position, from 0.",
+        ),
+    ):
+        command = decorate(command)
+    return command

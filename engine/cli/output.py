@@ -213,7 +213,7 @@ def show_report(report: "Report", *, next_steps: list[str]) -> None:
 
 
 @contextmanager
-def progress(total: int) -> Iterator[Callable[[int], None]]:
+def progress(total: int, what: str = "sending") -> Iterator[Callable[[int], None]]:
     """Show a progress bar, where somebody is looking on."""
     if not _is_terminal():
         yield lambda _messages: None
@@ -228,7 +228,7 @@ def progress(total: int) -> Iterator[Callable[[int], None]]:
     )
 
     with Progress(
-        TextColumn("sending  "),
+        TextColumn(f"{what:<9}"),
         BarColumn(),
         MofNCompleteColumn(),
         TextColumn("{task.fields[rate]}"),
@@ -236,7 +236,7 @@ def progress(total: int) -> Iterator[Callable[[int], None]]:
         console=Console(stderr=True),
         transient=True,
     ) as bar:
-        task = bar.add_task("sending", total=total, rate="")
+        task = bar.add_task(what, total=total, rate="")
 
         def advance(messages: int) -> None:
             bar.advance(task, messages)

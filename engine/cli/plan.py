@@ -11,11 +11,12 @@ import trio
 
 from engine import api, online, planning
 from engine.campaign import Campaign
-from engine.cli import exits, options, output
+from engine.cli import exits, options, output, proving
 from engine.cli.exits import ExitCode
 from engine.cloudmailin import BASE_URL
 from engine.lint import Finding
 from engine.planning import Plan
+from engine.proof import Proof
 from engine.resolver import Resolver
 
 #: Where the account and token of CloudMailin's Core API are, which knows its domains,
@@ -53,6 +54,11 @@ CLOUDMAILIN_URL: Final = "CLOUDMAILIN_API_URL"
     metavar="ADDRESS[:PORT]",
     help="With --online: the name server to ask; else those of this machine.",
 )
+@click.option(
+    "--render-all",
+    is_flag=True,
+    help="Render every row: what fails, what stays empty, which branches are taken.",
+)
 @options.as_json
 def command(
     *,
@@ -67,6 +73,7 @@ def command(
     is_online: bool,
     selectors: tuple[str, ...],
     resolver: str,
+    render_all: bool,
     as_json: bool,
 ) -> ExitCode:
     """Check a campaign, its templates and its list; show what would be sent.
@@ -89,7 +96,8 @@ def command(
         )
         if is_online:
             _look_online(plan, Resolver.of(resolver), selectors)
-        return show(plan, as_json=as_json)
+        proof = proving.proved(plan, quiet=as_json) if render_all else None
+        return show(plan, proof, as_json=as_json)
 
 
 def _look_online(plan: Plan, resolver: Resolver, selectors: tuple[str, ...]) -> None:
@@ -116,10 +124,12 @@ async def _asked(
     return await online.look(campaign, resolver, selectors=selectors, verified=verified)
 
 
-def show(plan: Plan, *, as_json: bool) -> ExitCode:
-    """Show a plan to a person, or to a program."""
+def show(plan: Plan, proof: Proof | None = None, *, as_json: bool) -> ExitCode:
+    """Show a plan to a person, or to a program; with what every row has shown."""
     output.show_plan(plan)
     good = output.show_sample(plan)
+    if proof is not None:
+        proving.show(proof)
     output.say()
     campaign = output.shown(plan.campaign.file)
     if good:
@@ -140,6 +150,7 @@ def show(plan: Plan, *, as_json: bool) -> ExitCode:
                     "batch_size": plan.manifest.batch_size,
                     "seconds": plan.seconds,
                     "warnings": plan.warnings,
+                    **({} if proof is None else {"proof": proof.to_dict()}),
                     "findings": [
                         {
                             "rule": finding.id,
@@ -157,4 +168,6 @@ def show(plan: Plan, *, as_json: bool) -> ExitCode:
                 }
             )
         )
-    return ExitCode.DONE if good else ExitCode.REFUSED
+    if not good:
+        return ExitCode.REFUSED
+    return ExitCode.SOME_FAILED if proof and proof.failed else ExitCode.DONE

@@ -17,6 +17,7 @@ from engine.job import Job, NewRun, Options, perform
 from engine.planning import Plan
 from engine.report import Report
 from engine.run import Run
+from engine.trial import Trial
 
 
 def run(job: Job, options: Options, *, ask: bool, as_json: bool) -> ExitCode:
@@ -97,6 +98,8 @@ class _Session:
         if isinstance(self._job, NewRun) and self._job.sandbox:
             for_real = [_for_real(self._job.campaign)]
             return for_real if code is ExitCode.DONE else [look, *for_real]
+        if isinstance(self._job, Trial):
+            return [] if code is ExitCode.DONE else [look]
         resume = output.command("resume", run)
         again = output.command("resume", run, "--in-doubt", "resend")
         retry = output.command("retry", run)
