@@ -234,6 +234,9 @@ class _Ledger:
     def _weigh(self, match: Match, evidence: _Evidence) -> None:
         event = match.event
         if event.type in REFUSED:
+            row = match.row
+            if row is not None and self._roster.is_of_a_copy(row, event.recipient):
+                return  # a copy was refused: that tells nothing of the message
             evidence.refused = evidence.refused or match
         elif event.type in TAKEN:
             evidence.taken = evidence.taken or match

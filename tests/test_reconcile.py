@@ -275,3 +275,11 @@ def test_an_event_from_before_the_plan_counts_if_it_names_the_run(
     """A provider's clock may be wrong; the name of the run is not."""
     early = (datetime.now(UTC) - timedelta(days=2)).isoformat()
     assert apply(run, run.post(3, timestamp=early)).settled == {Status.ACCEPTED: 1}
+
+
+def test_a_refused_copy_tells_nothing_of_the_message(run: Handmade) -> None:
+    """Events of cc have the message's id: only that of the row's own address counts."""
+    told = apply(run, run.post(4, "failed", recipient="copy@inbox.example"))
+    assert told.settled == {}
+    told = apply(run, run.post(4, "failed"))
+    assert told.settled == {Status.REJECTED: 1}

@@ -22,7 +22,7 @@ from engine.resolver import Resolver
 #: Where the account and token of CloudMailin's Core API are, which knows its domains,
 #: and an address in place of its own.
 CLOUDMAILIN: Final = ("CLOUDMAILIN_ACCOUNT_ID", "CLOUDMAILIN_API_TOKEN")
-CLOUDMAILIN_URL: Final = "CLOUDMAILIN_API_URL"
+CLOUDMAILIN_URL: Final = "CLOUDMAILIN_API_BASE_URL"
 
 
 @click.command("plan")
@@ -117,7 +117,8 @@ async def _asked(
     verified = None
     account, token = (os.environ.get(name, "") for name in CLOUDMAILIN)
     if campaign.provider.name == "cloudmailin" and account and token:
-        base_url = os.environ.get(CLOUDMAILIN_URL, BASE_URL)
+        own = campaign.provider.base_url
+        base_url = own or os.environ.get(CLOUDMAILIN_URL, BASE_URL)
         verified = await online.verified_by_cloudmailin(
             campaign, account, token, base_url=base_url
         )

@@ -75,6 +75,7 @@ class Roster:
         self._by_message_id = _Index()
         self._by_provider_id = _Index()
         self._by_address = _Index()
+        self._doubtful: dict[int, int] = {}
 
     def __len__(self) -> int:
         return len(self._statuses)
@@ -87,11 +88,20 @@ class Roster:
         never = pl.col("status").is_in(_NEVER)
         self._by_message_id.add(rows, pl.col("message_id"), last=never)
         self._by_provider_id.add(rows, pl.col("provider_id"))
-        self._by_address.add(doubtful, normalised(pl.col("address")))
+        known = normalised(pl.col("address"))
+        self._by_address.add(doubtful, known)
+        self._doubtful.update(doubtful.select("row", known.hash()).iter_rows())
 
     def status(self, row: int) -> Status:
         """Return what we hold of a row."""
         return _STATUSES[self._statuses[row]]
+
+    def is_of_a_copy(self, row: int, recipient: str | None) -> bool:
+        """Whether somebody else than the recipient of a row in doubt is meant: a cc."""
+        if recipient is None or row not in self._doubtful:
+            return False
+        (number,) = pl.select(normalised(pl.lit(recipient)).hash()).to_series()
+        return bool(number != self._doubtful[row])
 
     def count(self, status: Status) -> int:
         """Count the rows of which we hold `status`."""

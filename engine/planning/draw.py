@@ -25,6 +25,7 @@ from engine.planning.plan import (
     batch_size,
     limited,
     provider_of,
+    rehearsed,
     renderer_of,
 )
 from engine.providers.base import Finding, Provider
@@ -64,6 +65,8 @@ def draw_up(
             Nothing is left behind that a later run could take for a plan.
     """
     occasion = occasion or Occasion()
+    if occasion.rehearsal:
+        campaign = rehearsed(campaign)
     held, told = limited(campaign, occasion)
     created_at = rundir.now()
     errors: list[CampaignError] = []

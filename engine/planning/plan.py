@@ -133,6 +133,16 @@ def inputs(plan: Plan) -> list[Path]:
     return [plan.campaign.file, *(Path(file["path"]) for file in files)]
 
 
+def rehearsed(campaign: Campaign) -> Campaign:
+    """Give a campaign what its provider needs, where an account is still to come."""
+    kind, given = providers.load(campaign.provider.name), campaign.provider
+    missing = {k: v for k, v in kind.rehearsal.items() if getattr(given, k) is None}
+    if not missing:
+        return campaign
+    copy = campaign.model_copy(update={"provider": given.model_copy(update=missing)})
+    return copy.bound_to(campaign.file)
+
+
 def provider_of(campaign: Campaign, run: str, size: int, recipe: Recipe) -> Provider:
     """Make the provider that speaks for a run of a campaign.
 

@@ -114,6 +114,7 @@ class Provider(Protocol):
         default_base_url: without a trailing `/`.
         settings: the keys of `[provider]` beside name, token and base_url, with what
             each is for; each is a keyword of the constructor.
+        rehearsal: settings that the API cannot do without, with values for a rehearsal.
         variables: environment variables that its own tools read, with what each holds;
             the first is the usual one for the token.
         traps: what surprises its users, a sentence each.
@@ -125,6 +126,7 @@ class Provider(Protocol):
     capabilities: ClassVar[Capabilities]
     default_base_url: ClassVar[str]
     settings: ClassVar[Mapping[str, str]]
+    rehearsal: ClassVar[Mapping[str, str]]
     variables: ClassVar[Mapping[str, str]]
     traps: ClassVar[tuple[str, ...]]
     sources: ClassVar[tuple[str, ...]]

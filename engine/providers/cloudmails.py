@@ -45,6 +45,7 @@ class CloudMails:
     title: ClassVar[str] = "CloudMails"
     default_base_url: ClassVar[str] = "https://api.cloudmails.eu/v1"
     settings: ClassVar[Mapping[str, str]] = {}
+    rehearsal: ClassVar[Mapping[str, str]] = {}
     variables: ClassVar[Mapping[str, str]] = {
         "CLOUDMAILS_API_KEY": "the API key, of the dashboard's Settings, API Keys",
     }

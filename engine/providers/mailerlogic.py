@@ -77,6 +77,7 @@ class MailerLogic:
             "and transactional for what is not"
         ),
     }
+    rehearsal: ClassVar[Mapping[str, str]] = {}
     variables: ClassVar[Mapping[str, str]] = {
         "MAILERLOGIC_API_KEY": "the API key, ml_live_…, of the dashboard",
     }

@@ -80,7 +80,9 @@ class Due:
         """
         events = pl.scan_parquet(intake.lay_out(directory))
         over = FINAL if opens else FINAL | ARRIVED
-        settled = events.filter(pl.col("event").is_in([kind.value for kind in over]))
+        settled = events.filter(
+            pl.col("event").is_in([kind.value for kind in over]) & ~pl.col("copy")
+        )
         with Asked.open(directory) as asked:
             when = asked.when()
         taken = pl.scan_parquet(directory.results).filter(

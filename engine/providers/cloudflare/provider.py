@@ -69,6 +69,7 @@ class Cloudflare:
         "format": '"raw" (default): whole messages of RFC 5322, or "json": their parts',
         "email": "the user's address, if the token is a Global API Key (the old way)",
     }
+    rehearsal: ClassVar[Mapping[str, str]] = {"account_id": "sandbox"}
     variables: ClassVar[Mapping[str, str]] = {
         "CLOUDFLARE_API_TOKEN": "an API token with the permission Email Sending: Edit",
         "CLOUDFLARE_ACCOUNT_ID": "the account's id, for [provider] account_id",

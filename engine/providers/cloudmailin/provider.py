@@ -76,6 +76,7 @@ class CloudMailin:
         "test_mode": "true: messages are checked, and nobody is mailed",
         "markdown": "true: Markdown bodies go out as they are (ask CloudMailin first)",
     }
+    rehearsal: ClassVar[Mapping[str, str]] = {"username": "0123456789abcdef"}
     variables: ClassVar[Mapping[str, str]] = {
         "CLOUDMAILIN_SMTP_URL": f"username and token of the SMTP account: {_URL_FORM}",
         "CLOUDMAILIN_API_BASE_URL": "an address in place of the public one",
