@@ -23,6 +23,7 @@ from engine.campaign import Limits
 from engine.crew import INLINE, Begin, Connection, Hand, Inline, Maker, Processes, hired
 from engine.deliver import Delivery
 from engine.errors import EngineError, JournalError, first
+from engine.guard import Guard
 from engine.journal import Journal
 from engine.outcome import InDoubt, Outcomes, Status
 from engine.pace import Pace
@@ -99,6 +100,7 @@ class Run:
         self.processes = processes
         self.on_progress = on_progress
         self._sent = 0
+        self._look: Callable[[], None] = lambda: None
         self._cut = trio.Event()
         self._context: ssl.SSLContext | None = None
 
@@ -195,16 +197,34 @@ class Run:
             breaker=Breaker(patience=limits.patience),
             left=left_since(plan),
         )
+        guard = self._guard(journal)
+        self._look = guard.look
         send, receive = trio.open_memory_channel[pl.DataFrame](0)
         async with trio.open_nursery() as watching:
             watching.start_soon(self._show_progress)
             async with self._hands() as hands, trio.open_nursery() as working:
                 watching.start_soon(self._end_drain, working.cancel_scope)
-                working.start_soon(self._read, delivery.settled, send)
+                working.start_soon(self._read, delivery.settled, send, guard)
                 for hand in hands:
                     working.start_soon(delivery.work, hand, receive.clone())
                 receive.close()
             watching.cancel_scope.cancel()
+
+    def _guard(self, journal: Journal) -> Guard:
+        """Make what ends the run by itself. A rehearsal waits for nobody's events."""
+        manifest, campaign = self._plan.manifest, self._plan.campaign
+        canary = campaign.canary
+        if canary is not None and manifest.rehearsal:
+            canary = canary.model_copy(update={"wait": 0.0})
+        return Guard(
+            rules=campaign.stop,
+            canary=canary,
+            journal=journal,
+            stop=self.stop,
+            run=manifest.run,
+            runs=self._plan.directory.path.parent.parent,
+            mailable=manifest.mailable,
+        )
 
     @asynccontextmanager
     async def _hands(self) -> AsyncIterator[list[Hand]]:
@@ -236,13 +256,21 @@ class Run:
         return max(1, min(wanted, limits.max_exposure // size))
 
     async def _read(
-        self, settled: bytearray, send: trio.MemorySendChannel[pl.DataFrame]
+        self,
+        settled: bytearray,
+        send: trio.MemorySendChannel[pl.DataFrame],
+        guard: Guard,
     ) -> None:
         """Hand out the rows that still need something, chunk by chunk."""
+        handed_out = 0
         with send, self.stop.ends():
             for chunk in snapshot.chunks(
                 self._plan.directory.recipients, self._plan.manifest.chunk
             ):
+                if guard.is_canary_out(handed_out):
+                    await guard.listen()
+                guard.note(chunk["message_id"].to_list())
+                handed_out += chunk.height
                 if all(settled[row] for row in chunk["row"]):
                     continue
                 try:
@@ -285,6 +313,7 @@ class Run:
     def _count(self, messages: int) -> None:
         self._sent += messages
         self.on_progress(messages)
+        self._look()
 
     def _conclude(self, journal: Journal, seconds: float) -> Ended:
         """Write the results, and say how the run ended."""

@@ -7,6 +7,7 @@ guards     the tables that hold a campaign back
 values     what a single value may be: also judged when a row has filled it
 """
 
+from engine.campaign.guards import Canary, StopRules
 from engine.campaign.load import allowing, load, rebased, schema
 from engine.campaign.message import AttachedFile, Calendar
 from engine.campaign.sections import Campaign, Catalogue, Limits, Token
@@ -16,8 +17,10 @@ __all__ = [
     "AttachedFile",
     "Calendar",
     "Campaign",
+    "Canary",
     "Catalogue",
     "Limits",
+    "StopRules",
     "Token",
     "allowing",
     "is_inline",

@@ -7,7 +7,7 @@ its own words. The order in which events come means nothing; when they happened 
 """
 
 import hashlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -22,6 +22,8 @@ from engine.event import Event, EventType, RejectReason
 #: How an event came: posted by the provider, asked for, or from a file.
 Via = Literal["webhook", "status", "file"]
 
+#: The file in the runs folder.
+DATABASE: Final = "events.db"
 _LAYOUT: Final = Layout(
     what="the events",
     mark=0x6D76_6576,  # "mvev"
@@ -85,7 +87,7 @@ class EventStore:
         Raises:
             StoreError: they cannot be opened.
         """
-        with Database.open(runs / "events.db", _LAYOUT) as database:
+        with Database.open(runs / DATABASE, _LAYOUT) as database:
             yield cls(database)
 
     def add(self, events: Iterable[Event], via: Via) -> int:
@@ -102,6 +104,31 @@ class EventStore:
         """Read the events of a provider, in the order in which they came."""
         query = f"SELECT {_COLUMNS} FROM event WHERE provider = ? ORDER BY number"  # noqa: S608 - constants
         return map(_kept, self._database.read(query, (provider,)))
+
+    def heard(
+        self, run: str, ids: Collection[str], *, since: datetime
+    ) -> dict[EventType, int]:
+        """Count the messages of a run that bounced, or that somebody called spam.
+
+        Args:
+            run: the run's id, which events bear where the provider gives it back.
+            ids: ours and the provider's ids of its messages, for all others.
+            since: only what came in at this moment or later.
+        """
+        query = (
+            "SELECT type, run, message_id, provider_id FROM event "
+            "WHERE type IN (?, ?) AND received_at >= ?"
+        )
+        kinds = (EventType.BOUNCED, EventType.COMPLAINED)
+        known = frozenset(ids)
+        found: dict[EventType, set[object]] = {kind: set() for kind in kinds}
+        rows = self._database.read(query, (*kinds, _stored(since)))
+        for kind, of_run, message_id, provider_id in rows:
+            if of_run == run or (
+                of_run is None and not known.isdisjoint((message_id, provider_id))
+            ):
+                found[EventType(kind)].add(message_id or provider_id)
+        return {kind: len(messages) for kind, messages in found.items()}
 
     def last(self) -> int:
         """Return the number of the event that came last; 0 if there is none."""

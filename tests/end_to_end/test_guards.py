@@ -1,0 +1,137 @@
+"""What ends a run by itself: stop rules, a canary, a late start."""
+
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime
+
+import pytest
+from end_to_end.desk import Desk, Site
+
+from engine.event import Event, EventType
+from engine.events import EventStore
+
+Start = Callable[..., Site]
+
+
+def add(desk: Desk, text: str) -> None:
+    """Add to the campaign file."""
+    desk.campaign.write_text(f"{desk.campaign.read_text()}\n{text}\n")
+
+
+def refused(*rows: int) -> dict[str, str]:
+    """Return addresses that the sandbox refuses, by row."""
+    return {f"row{row}": f"reject{row}@inbox.example" for row in rows}
+
+
+@pytest.mark.slow
+def test_too_many_refused_end_the_run(desk: Desk, sandbox: Site) -> None:
+    """Above the share the run stops, resumable; a resume counts anew."""
+    add(desk, "[stop]\nrejected_share = 0.2\nafter = 20")
+    desk.list(200, **refused(*range(0, 60, 2)))
+    stopped = desk.send(sandbox.url, "--set", "limits.workers=1")
+    assert stopped.code == 3, stopped.err
+    assert "messages were refused: [stop] rejected_share is 0.2" in stopped.err
+    assert 10 <= len(sandbox.accepted()) < 100
+    while (ended := desk.send(sandbox.url, "--json")).code == 3:
+        assert ended.json["counts"]["accepted"] < 170
+    assert (ended.code, ended.json["counts"]["accepted"]) == (1, 170)
+    assert ended.json["counts"]["rejected"] == 30
+
+
+@pytest.mark.slow
+def test_few_refused_end_nothing(desk: Desk, sandbox: Site) -> None:
+    """A share counts only once enough are settled, and only above the rule."""
+    add(desk, "[stop]\nrejected_share = 0.2\nafter = 20")
+    desk.list(100, **refused(0, 1, 2))
+    assert desk.send(sandbox.url).code == 1
+
+
+@pytest.mark.slow
+def test_a_canary_that_is_refused_ends_the_run(desk: Desk, sandbox: Site) -> None:
+    """Only the canary has left; to resume is to say that all is well."""
+    add(desk, "[canary]\nshare = 0.1\nwait = 1")
+    desk.list(100, **refused(1, 2))
+    stopped = desk.send(sandbox.url)
+    assert stopped.code == 3, stopped.err
+    assert "the canary: 2 of 10 were refused" in stopped.err
+    assert len(sandbox.accepted()) == 8
+    done = desk.send(sandbox.url, "--json")
+    assert (done.code, done.json["counts"]["accepted"]) == (1, 98)
+
+
+@pytest.mark.slow
+def test_a_canary_that_is_well_is_followed_by_the_rest(
+    desk: Desk, sandbox: Site
+) -> None:
+    """Nobody else is mailed before the wait is over."""
+    add(desk, "[canary]\nshare = 0.11\nwait = 2")
+    began = time.monotonic()
+    process = desk.start("send", "letter.toml", "--base-url", sandbox.url, "--yes")
+    while len(sandbox.accepted()) < 20:
+        time.sleep(0.05)
+    time.sleep(0.5)
+    assert len(sandbox.accepted()) == 20
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 0, err
+    assert time.monotonic() - began > 2
+    assert len(sandbox.accepted()) == 100
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("kind", "told"),
+    [(EventType.BOUNCED, "were bounced"), (EventType.COMPLAINED, "were called spam")],
+)
+def test_a_canary_that_bounces_or_is_spam_ends_the_run(
+    desk: Desk, sandbox: Site, kind: EventType, told: str
+) -> None:
+    """Events of the run that came in while it waited count; others do not."""
+    add(desk, "[canary]\nshare = 0.1\nwait = 6")
+    process = desk.start("send", "letter.toml", "--base-url", sandbox.url, "--yes")
+    while len(sandbox.accepted()) < 10:
+        time.sleep(0.05)
+    time.sleep(1)
+    run = desk.run_directory().name
+    with EventStore.open(desk.runs) as events:
+        events.add(
+            [
+                Event(
+                    provider="cloudmails",
+                    type=kind,
+                    provider_id=f"x{number}",
+                    message_id=None,
+                    recipient=f"reader{number}@inbox.example",
+                    happened_at=datetime.now(UTC),
+                    reject_reason=None,
+                    description=None,
+                    raw=kind.value,
+                    metadata={"run": run if number < 2 else "another"},
+                )
+                for number in range(4)
+            ],
+            "webhook",
+        )
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 3, err
+    assert f"the canary: 2 of 10 {told}" in err
+    assert len(sandbox.accepted()) == 10
+
+
+def test_a_late_start_is_refused_unless_allowed(desk: Desk, sandbox: Site) -> None:
+    """L43 is about real sendings; one to this machine may be late."""
+    definition = desk.campaign.read_text()
+    desk.campaign.write_text(f"start_by = 2026-01-01T00:00:00Z\n{definition}")
+    late = desk.run("plan", "letter.toml")
+    assert late.code == 2
+    assert "L43 start_by = 2026-01-01T00:00:00+00:00" in late.err
+    assert desk.run("plan", "letter.toml", "--allow", "L43").code == 0
+    assert desk.run("plan", "letter.toml", "--sandbox").code == 0
+
+
+def test_more_recipients_than_allowed_are_refused(desk: Desk, sandbox: Site) -> None:
+    """--max-recipients holds for every send, and nothing is left behind."""
+    refused = desk.send(sandbox.url, "--max-recipients", "99")
+    assert refused.code == 2
+    assert "100 are to be mailed, and --max-recipients is 99" in refused.err
+    assert sandbox.accepted() == []
+    assert desk.send(sandbox.url, "--max-recipients", "100").code == 0
