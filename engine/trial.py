@@ -182,14 +182,18 @@ def _chosen(plan: Plan, wanted: Wanted) -> list[int]:
 
 
 def _marked(campaign: Campaign) -> Campaign:
-    """Return the campaign with its messages marked as tests, and without copies."""
+    """Return the campaign with its messages marked as tests, and without copies.
+
+    Nor does what holds a campaign back hold a test: it is for eyes, and at once.
+    """
     message = campaign.message
     can = providers.load(campaign.provider.name).capabilities
     mark = {HEADER: "yes"} if Feature.HEADERS in can.features else {}
     headers = {**message.headers, **mark}
     changed = {"subject": SUBJECT, "cc": (), "bcc": (), "headers": headers}
+    held_back = dict.fromkeys(("canary", "stop", "expect", "start_by"))
     return campaign.model_copy(
-        update={"message": message.model_copy(update=changed)}
+        update={"message": message.model_copy(update=changed), **held_back}
     ).bound_to(campaign.file)
 
 

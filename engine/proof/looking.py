@@ -14,8 +14,8 @@ from engine.message import Messages
 from engine.proof.count import Count, Counts, Example, merge, note
 from engine.providers.base import Provider
 
-#: Characters of a subject that most inboxes show: measured in 2026 by nobody we know
-#: of; Gmail on the web shows about 70, a phone 33 to 43.
+#: Characters of a subject that a wide inbox shows, about; a phone shows half of them.
+#: Common advice, no measurement of ours.
 LONG_SUBJECT: Final = 70
 #: Bytes of HTML behind which Gmail cuts a message off: "[Message clipped]".
 CLIPPED: Final = 102 * 1024

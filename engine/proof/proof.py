@@ -6,7 +6,7 @@ from typing import Any
 
 from engine.proof.alike import Alike
 from engine.proof.count import Count, Example
-from engine.proof.looking import CLIPPED, LONG_SUBJECT
+from engine.proof.looking import CLIPPED, LONG_SUBJECT, Look
 from engine.proof.sheet import Cause, Sheet
 from engine.proof.watching import Point
 
@@ -158,8 +158,8 @@ class Proof:
         return self._sheet.likeness.told()
 
     @property
-    def look(self) -> Any:
-        """What the messages show: see `engine.proof.looking.Look`."""
+    def look(self) -> Look:
+        """What the messages show."""
         return self._sheet.look
 
     def to_dict(self) -> dict[str, Any]:

@@ -97,6 +97,17 @@ def test_copies_are_left_out_and_a_header_says_test(desk: Desk, sandbox: Site) -
     assert "boss" not in mail
 
 
+def test_what_holds_a_campaign_back_does_not_hold_a_test(
+    desk: Desk, sandbox: Site
+) -> None:
+    """A canary's wait, a deadline or an expected audience is the campaign's matter."""
+    held = "start_by = 2020-01-01T00:00:00Z\n"
+    held += desk.campaign.read_text() + "[expect]\nmin = 1000\n"
+    desk.campaign.write_text(held + '[canary]\nshare = 0.5\nwait = "1h"\n')
+    trial(desk, sandbox, "--row", 1, "--row", 2)
+    assert len(messages(sandbox)) == 2
+
+
 def test_the_worst_row_is_the_one_that_is_worst(desk: Desk, sandbox: Site) -> None:
     """--worst takes the row with gaps in its sentences, if none fails."""
     path = desk.folder / "list.csv"
