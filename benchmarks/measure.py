@@ -25,7 +25,7 @@ ROOT = Path(__file__).parent.parent
 OUT = Path(os.environ.get("BENCHMARKS_OUT", ROOT / "benchmarks" / "out")).absolute()
 CAMPAIGN = ROOT / "benchmarks" / "material" / "bench.toml"
 #: Seconds after which a sender counts as hung and is killed.
-PATIENCE = 1800.0
+PATIENCE = 7200.0
 #: `ru_maxrss` is in KiB, on macOS in bytes.
 MAXRSS_UNIT = 1 if sys.platform == "darwin" else 1024
 
