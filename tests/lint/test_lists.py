@@ -202,6 +202,19 @@ def test_a_suppressed_row_makes_no_later_one_a_duplicate(tmp_path: Path) -> None
     assert frozen["status"].to_list() == ["suppressed", "suppressed", None]
 
 
+def test_who_is_suppressed_keeps_nobody_else_from_the_mail(tmp_path: Path) -> None:
+    """The next row of the same id, at an address that nobody objects to, is mailed."""
+
+    def suppressed(addresses: pl.Series) -> pl.DataFrame:
+        reasons = ["bounced" if a == "a@b.org" else None for a in addresses]
+        return pl.DataFrame({"suppressed": reasons, "source": reasons})
+
+    leaving = Leaving(suppressed=suppressed)
+    look(tmp_path, ["a@b.org", "new@b.org"], leaving=leaving, key="id", id=["1", "1"])
+    frozen = pl.read_parquet(tmp_path / "recipients.parquet")
+    assert frozen["status"].to_list() == ["suppressed", None]
+
+
 def test_l17_one_domain_for_most_of_a_list_is_told(tmp_path: Path) -> None:
     """Rule L17: over half of a hundred and more at one domain."""
     most = [f"a{n}@big.org" for n in range(60)] + [f"b@d{n}.org" for n in range(60)]
