@@ -12,7 +12,7 @@ same events, or with more, is harmless.
 """
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -83,12 +83,14 @@ class Reconciled:
     counts: dict[Status, int] = field(default_factory=dict)
 
 
-async def reconcile(directory: RunDirectory, path: Path) -> Reconciled:
-    """Settle the rows in doubt of which a file of events tells.
+async def reconcile(
+    directory: RunDirectory, source: Path | Iterable[Event]
+) -> Reconciled:
+    """Settle the rows in doubt of which events tell.
 
     Args:
         directory: the run's.
-        path: the file: see `engine.events`.
+        source: the events, or a file of them: see `engine.events`.
 
     Raises:
         RunError: there is no such run; RunLocked: somebody is at it.
@@ -112,7 +114,8 @@ async def reconcile(directory: RunDirectory, path: Path) -> Reconciled:
         ):
             roster.add(rows)
         ledger = _Ledger(roster, told)
-        for match in roster.matches(events.read(path, parse)):
+        told_of = events.read(source, parse) if isinstance(source, Path) else source
+        for match in roster.matches(told_of):
             ledger.note(match)
         await _write_down(journal, ledger.findings(journal.now()))
         counts = results.write(

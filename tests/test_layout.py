@@ -27,7 +27,7 @@ FLOORS = (
     {"crew", "proof"},
     {"deliver", "overtaken", "preview", "trial"},
     {"run", "report", "receiver", "track", "fetch"},
-    {"job"},
+    {"job", "lookup"},
     {"api"},
     {"cli"},
 )

@@ -9,17 +9,17 @@ import math
 import random
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 import trio
 
 from engine.errors import ProviderError, Throttled, Unanswered, Unavailable
 from engine.event import Event
+from engine.message import Request, Response
 from engine.pace import Pace, Turn
 from engine.retry import Breaker, Decision, Retry, RetryPolicy, StopRun
 from engine.stop import Stop
 from engine.track.due import Question
-from engine.tracking.base import Tracker
 from engine.wire import Wire
 
 #: Seconds without any answer after which it stops. Nobody is harmed by asking later.
@@ -42,6 +42,18 @@ class Told(NamedTuple):
     error: ProviderError | None
 
 
+class Answering(Protocol):
+    """The part of a tracker that knows what to ask, and what is told."""
+
+    def request(self, provider_id: str) -> Request:
+        """Return the question about a message."""
+        ...
+
+    def events(self, provider_id: str, response: Response) -> list[Event] | None:
+        """Read an answer; see `engine.tracking.base.Tracker.events`."""
+        ...
+
+
 def _breaker() -> Breaker:
     return Breaker(patience=PATIENCE, first_patience=FIRST_PATIENCE)
 
@@ -54,7 +66,7 @@ class Asking:
         stop: ends it all early, waits and requests under way included.
     """
 
-    tracker: Tracker
+    tracker: Answering
     pace: Pace
     stop: Stop
     policy: RetryPolicy = field(default_factory=RetryPolicy)

@@ -146,8 +146,8 @@ class Track:
         if options.base_url is not None:
             campaign = rebased(campaign, options.base_url)
         kind = tracking.load(campaign.provider.name)
-        self._tracker: Tracker = kind(account=_account(kind))
-        self._secret = _token(kind, campaign)
+        self._tracker: Tracker = kind(account=account_of(kind))
+        self._secret = token_of(kind, campaign)
         self._directory = directory
         self._options = options
         self._runs = directory.path.parent.parent
@@ -347,7 +347,7 @@ def _nobody_known(unknown: int, base_url: str) -> RunError:
     )
 
 
-def _account(kind: type[Tracker]) -> str:
+def account_of(kind: type[Tracker]) -> str:
     """Read the account's id, where one is needed."""
     if not kind.account:
         return ""
@@ -360,7 +360,7 @@ def _account(kind: type[Tracker]) -> str:
     return account
 
 
-def _token(kind: type[Tracker], campaign: Campaign) -> Secret:
+def token_of(kind: type[Tracker], campaign: Campaign) -> Secret:
     """Read the token to ask with: the endpoint's own, or the one that sends."""
     if not (kind.token_required or os.environ.get(kind.token)):
         return secret.read(campaign.provider.token, folder=campaign.file.parent)

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Final, cast
 from engine.errors import EventsError
 
 if TYPE_CHECKING:
-    from engine.tracking.base import Tracker
+    from engine.tracking.base import Finder, Tracker
 
 _HOMES: Final = {
     "cloudmailin": "CloudMailin",
@@ -43,6 +43,30 @@ _OTHERWISE: Final = {
 
 #: The providers that can be asked; `engine.tracking.<name>` has the class.
 NAMES = tuple(_HOMES)
+
+
+#: The providers that find messages whose id nobody knows.
+FINDERS: Final = ("cloudmailin", "mailerlogic")
+#: What to do where nobody can be asked.
+_LATER: Final = (
+    "its events tell, once they came: mailvolley reconcile RUN --events FILE"
+)
+
+
+def finder(name: str) -> "type[Finder]":
+    """Return what finds messages at the provider called `name`.
+
+    Raises:
+        EventsError: it does not let them be found, with what to do instead.
+    """
+    if name not in FINDERS:
+        told = f"{name} finds no message by anything but its own id of it"
+        if name == "cloudflare":
+            told = (
+                "Cloudflare's analytics, which list what was sent, are not asked here"
+            )
+        raise EventsError(told, hint=_LATER)
+    return cast("type[Finder]", load(name))
 
 
 def load(name: str) -> "type[Tracker]":

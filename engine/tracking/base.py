@@ -2,8 +2,10 @@
 
 from collections.abc import Mapping
 from dataclasses import replace
+from datetime import datetime
 from http import HTTPStatus
-from typing import ClassVar, Final, Protocol
+from typing import ClassVar, Final, NamedTuple, Protocol
+from urllib.parse import quote, urlencode
 
 import orjson
 
@@ -70,9 +72,62 @@ class Tracker(Protocol):
         ...
 
 
-def question(path: str) -> Request:
+class Doubt(NamedTuple):
+    """A message of which nobody knows whether the provider has taken it.
+
+    Attributes:
+        row: 0-based input position.
+        address: the recipient's.
+        message_id: ours.
+        run: the run that may have sent it; its id travels with each message.
+        sender: the bare address that it would be from.
+        since: nothing of it happened before that, UTC.
+    """
+
+    row: int
+    address: str
+    message_id: str
+    run: str
+    sender: str
+    since: datetime
+
+    def is_to(self, address: object) -> bool:
+        """Whether an address is the recipient's."""
+        return isinstance(address, str) and address.lower() == self.address.lower()
+
+
+class Finder(Tracker, Protocol):
+    """A tracker that finds messages whose id at the provider nobody knows.
+
+    Attributes:
+        search_endpoint: what is asked, for people.
+    """
+
+    search_endpoint: ClassVar[str]
+
+    def __init__(self, *, account: str = "", username: str = "") -> None: ...
+
+    def search(self, doubt: Doubt) -> Request:
+        """Return the question whether there is such a message."""
+        ...
+
+    def found(self, doubt: Doubt, response: Response) -> list[Event]:
+        """Read an answer.
+
+        Returns:
+            What proves that the provider has taken the message. Empty proves nothing:
+            it may be found later, or was never there.
+
+        Raises:
+            ProviderError: as `Tracker.events`.
+        """
+        ...
+
+
+def question(path: str, query: Mapping[str, str] | None = None) -> Request:
     """Ask for what is at a path."""
-    return Request("GET", path, {}, b"")
+    target = f"{path}?{urlencode(query, quote_via=quote)}" if query else path
+    return Request("GET", target, {}, b"")
 
 
 def answer(response: Response, *, provider: str) -> dict[str, object] | None:
@@ -83,15 +138,24 @@ def answer(response: Response, *, provider: str) -> dict[str, object] | None:
     """
     if response.status in _UNKNOWN:
         return None
-    if response.status not in SUCCESS:
-        raise refuse(response, provider=provider)
-    try:
-        told = content(response.body)
-    except EventsError as error:
-        raise unreadable(provider, response, str(error)) from error
+    told = listing(response, provider=provider)
     if not isinstance(told, dict):
         raise unreadable(provider, response, "is no JSON object")
     return told
+
+
+def listing(response: Response, *, provider: str) -> object:
+    """Return what an answer of 2xx holds.
+
+    Raises:
+        ProviderError: it is another answer, or cannot be read; see `Tracker.events`.
+    """
+    if response.status not in SUCCESS:
+        raise refuse(response, provider=provider)
+    try:
+        return content(response.body)
+    except EventsError as error:
+        raise unreadable(provider, response, str(error)) from error
 
 
 def unreadable(provider: str, response: Response, why: str) -> ProviderError:
