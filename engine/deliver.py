@@ -26,11 +26,11 @@ import trio
 from engine.crew import (
     PROCESS_LOST,
     Hand,
-    HandsLost,
     NotSent,
     Parcel,
 )
 from engine.errors import (
+    HandsLost,
     JournalError,
     ProviderError,
     Throttled,

@@ -6,9 +6,11 @@
     │  └─ RecipientsError      the list cannot be read
     ├─ RunError                this run cannot go on as asked; nothing was sent
     │  ├─ RunLocked            another process owns the campaign
+    │  ├─ HandsLost            no process is left to make and send
     │  └─ RunFinished          the campaign has been sent already
     ├─ JournalError            the durable record cannot be written or trusted
     ├─ EventsError             what should be a provider's events cannot be read
+    ├─ LookUpFailed            a name could not be looked up in the network
     ├─ StoreError              what is kept beside the runs cannot be read or written
     ├─ ProviderError           one request did not end in an answer per message
     │  ├─ Throttled            surely not accepted: the account must wait
@@ -70,6 +72,14 @@ class RunError(EngineError):
 
 class RunLocked(RunError):
     """Another process owns this campaign."""
+
+
+class HandsLost(RunError):
+    """Nobody is left to make and send: the run stops, and can be taken up again."""
+
+
+class LookUpFailed(EngineError):
+    """A name could not be looked up in the network."""
 
 
 class RunFinished(RunError):

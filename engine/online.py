@@ -10,9 +10,10 @@ import trio
 
 from engine.campaign import Campaign
 from engine.cloudmailin import CloudMailin
+from engine.errors import LookUpFailed
 from engine.lint import Finding, authenticity, sender
 from engine.lint.authenticity import Published, Verified
-from engine.resolver import LookUpFailed, Resolver
+from engine.resolver import Resolver
 
 
 async def look(

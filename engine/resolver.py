@@ -12,14 +12,10 @@ import dns.asyncresolver
 import dns.exception
 import dns.resolver
 
-from engine.errors import CampaignError, EngineError
+from engine.errors import CampaignError, LookUpFailed
 
 #: Seconds for one name, all servers and tries together.
 PATIENCE: Final = 5.0
-
-
-class LookUpFailed(EngineError):
-    """A name could not be looked up."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -24,7 +24,6 @@ from engine.crew import (
     PROCESS_LOST,
     Begin,
     Hand,
-    HandsLost,
     Inline,
     Maker,
     NotSent,
@@ -35,7 +34,13 @@ from engine.crew import (
 from engine.crew import count as counting
 from engine.crew.pipe import Pipe, packed, unpacked
 from engine.crew.processes import MOST_LOST, Remote
-from engine.errors import AccountRejected, RunError, Throttled, Unanswered
+from engine.errors import (
+    AccountRejected,
+    HandsLost,
+    RunError,
+    Throttled,
+    Unanswered,
+)
 from engine.outcome import Status
 from engine.planning import Plan
 from engine.sandbox import Faults, serve

@@ -21,8 +21,8 @@ import trio
 import engine
 from engine import online
 from engine.campaign import Campaign
-from engine.errors import CampaignError
-from engine.resolver import LookUpFailed, Resolver
+from engine.errors import CampaignError, LookUpFailed
+from engine.resolver import Resolver
 from engine.sandbox import Faults, serve
 
 Zone = Mapping[tuple[str, str], list[str]]

@@ -15,7 +15,6 @@ from typing import NamedTuple, Protocol, Self
 
 import polars as pl
 
-from engine.errors import RunError
 from engine.outcome import Outcomes
 from engine.render import Failure
 
@@ -55,10 +54,6 @@ class Answer(NamedTuple):
 
 class NotSent(Exception):
     """The batch's bytes were lost before any of them left. `Hand.ready` renews them."""
-
-
-class HandsLost(RunError):
-    """Nobody is left to make and send: the run stops, and can be taken up again."""
 
 
 class Hand(Protocol):

@@ -29,13 +29,12 @@ from engine.crew.hand import (
     PROCESS_LOST,
     Answer,
     Hand,
-    HandsLost,
     Made,
     NotSent,
     Parcel,
 )
 from engine.crew.pipe import Begin, Order, Pipe, Report, unpacked
-from engine.errors import BrokenPromise, ProviderError, Unanswered
+from engine.errors import BrokenPromise, HandsLost, ProviderError, Unanswered
 
 #: So many processes may be lost within so many seconds; the run stops at the next.
 MOST_LOST, LOST_WITHIN = 5, 600.0
