@@ -15,6 +15,7 @@ from simulation.connection import SimulatedConnection
 from simulation.parts import Keyed, Parts, SimulatedRun
 
 from engine.errors import Unanswered, Unavailable
+from engine.guard import Guard
 from engine.journal import Journal
 from engine.message import Request, Response
 from engine.outcome import Outcomes, Status
@@ -28,12 +29,15 @@ class _MarksAtFetch(SimulatedRun):
     """Writes down how far it has read, and goes on from there (listmonk does)."""
 
     async def _read(
-        self, settled: bytearray, send: trio.MemorySendChannel[pl.DataFrame]
+        self,
+        settled: bytearray,
+        send: trio.MemorySendChannel[pl.DataFrame],
+        guard: Guard,
     ) -> None:
         journal = self.places.journal
         read = int(journal.fact("read") or 0)
         settled[:read] = b"\1" * read
-        await super()._read(settled, _Noting(send, journal))
+        await super()._read(settled, _Noting(send, journal), guard)
 
 
 class _Noting:
