@@ -509,10 +509,12 @@ def test_a_campaign_that_is_being_sent_is_refused(run: Handmade) -> None:
 
 
 def test_two_may_verify_at_once(run: Handmade) -> None:
-    """Neither takes the other for damage, and neither changes anything."""
+    """Neither takes the other for damage, and neither changes or locks anything."""
     files = {f: f.read_bytes() for f in run.directory.path.iterdir() if f.is_file()}
     journal = run.directory.journal
     with rundir.looked_at(run.directory), Journal.looked_into(journal):
+        assert not verify(run.directory).broken
+    with Journal.open(journal, ballast=0):  # whoever has a lock is in nobody's way
         assert not verify(run.directory).broken
     assert files == {
         f: f.read_bytes() for f in run.directory.path.iterdir() if f.is_file()
