@@ -293,7 +293,10 @@ class Renderer:
 
     def _columns(self, chunk: pl.DataFrame) -> "_Made":
         """Render all rows part by part; what failed is an empty text in doubt."""
-        data = Data(chunk["data"].struct.unnest().drop(CAMPAIGN, strict=False))
+        frame = chunk["data"].struct.unnest()
+        if CAMPAIGN in frame.columns:  # a query of its own: not where there is nothing
+            frame = frame.drop(CAMPAIGN)
+        data = Data(frame)
         made = _Made(self._column("subject", self._subject, data))
         if self._markdown and self._convert:
             sources = made.each(
