@@ -705,7 +705,7 @@ async def test_a_question_is_asked_again_after_a_wait(
     answering: Answering, mock_clock: MockClock, answers: list[Any], waits: list[float]
 ) -> None:
     """As long as CloudMailin asks for, or else longer each time; it is told, too."""
-    mock_clock.rate = 200
+    mock_clock.rate = 60
     api = await answering(*answers, (200, [ADDRESS]))
     told: list[float] = []
     async with client_of(
@@ -719,7 +719,7 @@ async def test_a_question_is_asked_again_after_a_wait(
 
 async def test_waits_have_an_end(answering: Answering, mock_clock: MockClock) -> None:
     """In all no longer than the patience, and no second longer for a hopeless one."""
-    mock_clock.rate = 500
+    mock_clock.rate = 60
     long = await answering((429, {}, ("retry-after", "76")))
     begun = trio.current_time()
     error = await failure(long, lambda client: client.addresses(), deadline=900.0)
@@ -739,7 +739,7 @@ async def test_a_change_waits_for_a_429_alone(
     answering: Answering, mock_clock: MockClock
 ) -> None:
     """A 429 refuses surely; of a 503 one cannot know."""
-    mock_clock.rate = 200
+    mock_clock.rate = 60
     api = await answering(THROTTLED, (201, SENDING))
     async with client_of(api, deadline=600.0) as client:
         await client.create_sending_domain("example.com")
