@@ -118,6 +118,14 @@ def test_one_reader_reads_answer_after_answer() -> None:
             reader = Reader()
 
 
+def test_headers_are_the_answers_own() -> None:
+    """What came with a 103, or behind a chunked body, is not among them."""
+    data, *_ = WHOLE["103"]
+    assert read(data).headers == [(b"Content-Length", b"2")]
+    data, *_ = WHOLE["trailers"]
+    assert read(data).headers == [(b"Transfer-Encoding", b"chunked")]
+
+
 @pytest.mark.parametrize(
     "data",
     [

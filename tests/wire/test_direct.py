@@ -9,6 +9,7 @@ import ssl
 from collections.abc import Awaitable, Callable
 from functools import partial
 
+import httpx
 import pytest
 import trio
 from trio.testing import MockClock
@@ -17,7 +18,8 @@ from wire.raw import Certificate, Script, Server, Talk, serving
 from engine.errors import ProviderError, Unanswered, Unavailable
 from engine.message import Request
 from engine.wire import ANSWER_CAP, KEEPALIVE, Transport, Wire
-from engine.wire.channel import Origin
+from engine.wire.connection import open_connection
+from engine.wire.head import origin_of
 from engine.wire.progress import Progress
 
 SMALL = Request("POST", "/small", {}, b"{}")
@@ -166,6 +168,25 @@ async def test_nothing_but_a_refusal_ends_the_sending(
     assert (answer.status, answer.body) == (200, b"ok")
 
 
+async def test_a_long_answer_is_read_while_the_request_leaves(
+    nursery: trio.Nursery, tls: Certificate | None
+) -> None:
+    """Neither side waits for the other to read first."""
+    body = bytes(ANSWER_CAP)
+
+    async def script(talk: Talk) -> None:
+        await talk.head()
+        await talk.say(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % len(body))
+        await talk.say(body)
+        while len(talk.buffer) < len(LARGE.body):
+            talk.buffer += await talk.stream.receive_some(1 << 20)
+
+    server = await start(nursery, tls, script)
+    async with wire_to(server, tls) as wire:
+        answer = await wire.exchange(LARGE)
+    assert (answer.status, len(answer.body)) == (200, len(body))
+
+
 async def ends_early(talk: Talk) -> None:
     """Say amid the body that nothing will be said, and read on."""
     await talk.head()
@@ -243,8 +264,7 @@ async def test_what_left_whole_is_known_at_every_step(
         return came[path] == size
 
     server = await start(nursery, tls, script)
-    host, _, port = server.url.partition("//")[2].partition(":")
-    origin = Origin(secure=tls is not None, host=host, port=int(port))
+    origin = origin_of(httpx.URL(server.url))
     verdicts = set()
     step = 0
     waiting = False
@@ -267,6 +287,29 @@ async def test_what_left_whole_is_known_at_every_step(
             assert await arrives_whole(f"/{step}") is progress.whole
             verdicts.add(progress.whole)
     assert verdicts == ({True} if size < 1 << 16 else {False, True})
+
+
+async def test_what_cannot_be_written_was_not_sent(
+    nursery: trio.Nursery, tls: Certificate | None
+) -> None:
+    """A connection that broke before the first byte: nothing has begun to leave."""
+    gone = trio.Event()
+
+    async def script(talk: Talk) -> None:
+        talk.reset()
+        gone.set()
+
+    server = await start(nursery, tls, script)
+    progress = Progress(lambda: None)
+    connection = await open_connection(
+        origin_of(httpx.URL(server.url)), trust(tls), patience=5
+    )
+    await gone.wait()
+    await trio.sleep(0.05)
+    with pytest.raises(OSError, match=r"reset|[Bb]roken pipe"):
+        await connection.exchange(b"", b"{}", progress, deadline=math.inf, cap=100)
+    connection.close()
+    assert (progress.begun, progress.whole) == (False, False)
 
 
 # ---- which connection is used again
@@ -410,6 +453,21 @@ async def test_leaving_says_goodbye(
 # ---- TLS, where it fails
 
 
+async def test_an_end_without_a_goodbye_ends_an_answer(
+    nursery: trio.Nursery, certificate: Certificate
+) -> None:
+    """Many servers just hang up; an answer that announced a length is held to it."""
+
+    async def script(talk: Talk) -> None:
+        await talk.request()
+        await talk.say(b"HTTP/1.1 200 OK\r\n\r\nok")
+
+    server = await start(nursery, certificate, script)
+    async with wire_to(server, certificate) as wire:
+        answer = await wire.exchange(SMALL)
+    assert (answer.status, answer.body) == (200, b"ok")
+
+
 async def test_plain_bytes_amid_tls_are_no_answer(
     nursery: trio.Nursery, certificate: Certificate
 ) -> None:
@@ -497,9 +555,9 @@ async def test_a_deadline_is_over_with_its_exchange(nursery: trio.Nursery) -> No
     """A connection that was used in time is not hung up on when the time is over."""
     server = await serving(nursery, good)
     async with wire_to(server, deadline=0.1) as wire:
-        for _ in range(4):
+        for _ in range(3):
             await wire.exchange(SMALL)
-            await trio.sleep(0.06)
+            await trio.sleep(0.15)
     assert server.connections == 1
 
 

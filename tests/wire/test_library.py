@@ -154,6 +154,31 @@ async def test_a_proxy_is_not_asked_otherwise(
     assert proxy.connections == 0
 
 
+async def test_what_no_proxy_names_is_reached_directly(
+    nursery: trio.Nursery, certificate: Certificate, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With a proxy for all the rest, too, its connection is used again."""
+    server = await serving(nursery, answers)
+    port = server.url.rpartition(":")[2]
+
+    class Here(trio.abc.HostnameResolver):
+        async def getaddrinfo(self, *_: object) -> list[object]:
+            address = ("127.0.0.1", int(port))
+            return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", address)]
+
+        async def getnameinfo(self, *_: object) -> tuple[str, str]:
+            raise NotImplementedError
+
+    trio.socket.set_custom_hostname_resolver(Here())
+    monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:1")
+    monkeypatch.setenv("NO_PROXY", AWAY)
+    url = f"http://{AWAY}:{port}"
+    async with Wire(url, CREDENTIALS, context=trust(certificate)) as wire:
+        await wire.exchange(REQUEST)
+        answer = await wire.exchange(REQUEST)
+    assert (answer.body, server.connections) == (b"ok", 1)
+
+
 async def test_http2_is_spoken_on_demand(
     nursery: trio.Nursery, certificate: Certificate
 ) -> None:
