@@ -8,6 +8,7 @@ from dataclasses import replace
 import click
 import trio
 
+from engine import tracking
 from engine.campaign import Campaign
 from engine.cli import exits, output
 from engine.cli.exits import ExitCode
@@ -110,10 +111,18 @@ class _Session:
             ExitCode.ACCOUNT: [resume],
             ExitCode.SOME_IN_DOUBT: [
                 look,
+                *self._look_up(run),
                 f"{again}   # send to them again: some may get it twice",
             ],
         }[code]
         return [report.hint, *steps] if report.hint else steps
+
+    def _look_up(self, run: str) -> list[str]:
+        """Say how to ask the provider about those in doubt, where it can be asked."""
+        name = "" if self._plan is None else self._plan.campaign.provider.name
+        if name not in tracking.FINDERS:
+            return []
+        return [f"{output.command('reconcile', run, '--lookup')}   # ask the provider"]
 
 
 def _for_real(campaign: Campaign) -> str:

@@ -43,7 +43,9 @@ def test_who_is_found_is_settled_and_who_is_not_stays_in_doubt(
     site = start_sandbox(close_after_every=4, error_before_every=7)
     url = through(desk, site, name)
     desk.list(100, row3="bounce@inbox.example")
-    assert desk.send(url).code == 4
+    sent = desk.send(url)
+    assert sent.code == 4
+    assert "--lookup   # ask the provider" in sent.err
     before = desk.results()
     doubtful = set(before.filter(status="in_doubt")["address"])
     taken = doubtful & set(site.accepted())
@@ -156,6 +158,7 @@ def test_a_provider_that_finds_nothing_says_what_to_do(
 ) -> None:
     """CloudMails knows messages by its own ids alone."""
     site = start_sandbox(close_after_every=4)
-    assert desk.send(site.url).code == 4
+    sent = desk.send(site.url)
+    assert (4, False) == (sent.code, "--lookup" in sent.err)
     told = desk.run("reconcile", desk.run_directory(), "--lookup")
     assert (2, True) == (told.code, "--events FILE" in told.err)
