@@ -34,7 +34,7 @@ def through(desk: Desk, site: Site, name: str) -> str:
     return f"{site.root}/{prefix}"
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.parametrize("name", PROVIDERS)
 def test_who_is_found_is_settled_and_who_is_not_stays_in_doubt(
     desk: Desk, start_sandbox: Callable[..., Site], name: str
@@ -83,7 +83,7 @@ def test_who_is_found_is_settled_and_who_is_not_stays_in_doubt(
     assert (2, True) == (nobody.code, "nobody is in doubt" in nobody.err)
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.parametrize("name", PROVIDERS)
 def test_mail_of_another_run_ends_no_doubt(
     desk: Desk, start_sandbox: Callable[..., Site], name: str
@@ -102,7 +102,7 @@ def test_mail_of_another_run_ends_no_doubt(
     assert (4, 0) == (told.code, told.json["lookup"]["found"]), told.err
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_who_may_not_ask_is_told_and_nothing_changes(
     desk: Desk, start_sandbox: Callable[..., Site], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -126,7 +126,7 @@ def test_who_may_not_ask_is_told_and_nothing_changes(
     assert before.equals(desk.results())
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_an_interrupt_settles_what_was_found(
     desk: Desk, start_sandbox: Callable[..., Site]
 ) -> None:
@@ -152,7 +152,7 @@ def test_an_interrupt_settles_what_was_found(
     assert 0 == desk.run("reconcile", run, "--lookup", *FAST).code
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_a_provider_that_finds_nothing_says_what_to_do(
     desk: Desk, start_sandbox: Callable[..., Site]
 ) -> None:

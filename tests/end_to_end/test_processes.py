@@ -67,7 +67,7 @@ def sent(site: Site) -> int:
 
 
 pytestmark = [
-    pytest.mark.slow,
+    pytest.mark.long,
     pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="needs /proc"),
 ]
 
