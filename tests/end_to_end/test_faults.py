@@ -146,8 +146,9 @@ def test_the_rate_holds_in_any_second(desk: Desk, sandbox: Site) -> None:
     for (at, _), later in zip(
         arrivals, (arrivals[n:] for n in range(len(arrivals))), strict=True
     ):
-        # A busy sandbox stamps an arrival late, so two of them may look nearer than they
-        # were; to the microsecond it is held under a clock of its own, in test_pace.
+        # A busy sandbox stamps an arrival late, so two of them may look nearer than
+        # they were; to the microsecond it is held under a clock of its own, in
+        # test_pace.
         window = itertools.takewhile(lambda a, at=at: a[0] < at + 0.9, later)
         assert sum(messages for _, messages in window) <= 200
     assert arrivals[-1][0] - arrivals[0][0] >= 2.0 - 0.2
