@@ -18,7 +18,7 @@ could be given bytes that were meant for this one.
     wire.py        what workers call: the deadline, and what a failure means
     progress.py    how far one request got
     direct.py      the way of nearly all requests: a connection of our own
-    library.py     httpx's own way, for proxies and HTTP/2
+    through_httpx.py  httpx's own way, for proxies and HTTP/2
     head.py        the heads of requests
     transport.py   a transport for httpx over one connection, and the short way past it
     talk.py        what of it speaks httpx's words

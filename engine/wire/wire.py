@@ -15,8 +15,8 @@ from engine.errors import Unanswered
 from engine.message import Request, Response
 from engine.wire.answer import AnswerTooLong, BadAnswer
 from engine.wire.direct import Direct
-from engine.wire.library import Library
 from engine.wire.progress import Progress, words
+from engine.wire.through_httpx import Library
 
 USER_AGENT: Final = "mailvolley/0.1"
 #: Seconds for a whole exchange. A batch of 1000 is answered in seconds.
