@@ -1,6 +1,6 @@
 """The wish that a run end: waits end at once, what is under way may finish."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import trio
@@ -20,6 +20,7 @@ class Stop:
         self.requested = False
         self.cause: EngineError | None = None
         self._waits: set[trio.CancelScope] = set()
+        self._told: list[Callable[[], None]] = []
         self._asked = trio.Event()
 
     def request(self, cause: EngineError | None = None) -> None:
@@ -27,6 +28,8 @@ class Stop:
         if not self.requested:
             self.requested, self.cause = True, cause
             self._asked.set()
+            for tell in self._told:
+                tell()
         for scope in tuple(self._waits):
             scope.cancel()
 
@@ -34,18 +37,20 @@ class Stop:
         """Wait until somebody asks."""
         await self._asked.wait()
 
+    def tells(self, whom: Callable[[], None]) -> None:
+        """Have somebody called when the end is asked for; at once if it has been."""
+        self._told.append(whom)
+        if self.requested:
+            whom()
+
     @contextmanager
-    def ends(self) -> Iterator[trio.CancelScope]:
-        """Let a stop end what waits inside, until `unstoppable` is called."""
+    def ends(self) -> Iterator[None]:
+        """Let a stop end what waits inside."""
         with trio.CancelScope() as scope:
             self._waits.add(scope)
             if self.requested:
                 scope.cancel()
             try:
-                yield scope
+                yield
             finally:
                 self._waits.discard(scope)
-
-    def unstoppable(self, scope: trio.CancelScope) -> None:
-        """From here on a stop lets this scope finish."""
-        self._waits.discard(scope)

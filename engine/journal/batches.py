@@ -34,6 +34,10 @@ class Batches(Rows):
         """Return the present moment, UTC, as the journal writes it down."""
         return self._clock()
 
+    def has_room(self, rows: int) -> bool:
+        """Tell whether a record of so many rows is queued without a wait."""
+        return self._writer.has_room(rows)
+
     async def intend(
         self,
         batch_id: str,
@@ -49,7 +53,7 @@ class Batches(Rows):
         A new batch, or the next attempt of one that is RETRYABLE or IN_DOUBT. In doubt,
         bytes and key are the same as before. New bytes never go with an old key.
 
-        If cancelled, the intent may become durable all the same: `release` it.
+        The wait cannot be cancelled: it is that for the disk, and takes milliseconds.
 
         Args:
             batch_id: hex.
@@ -84,7 +88,7 @@ class Batches(Rows):
         else:
             before = entry.repeat(rows, body_sha256, body_bytes, idempotency_key)
             self._put_move(entry, before)
-        await self._writer.durable()
+        await self._writer.durable(patiently=True)
         if self._writer.refusal is not None:
             self._take_back(entry)
             self._writer.check_room()

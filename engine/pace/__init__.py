@@ -30,8 +30,15 @@ they rise again by a little in every clean second in which they are used.
     pace.py       what others call
 """
 
-from engine.pace.line import Turn
+from engine.pace.line import Closed, Turn
 from engine.pace.pace import Pace, PaceStatistics, largest_batch
 from engine.pace.rate import TrioLimiter
 
-__all__ = ["Pace", "PaceStatistics", "TrioLimiter", "Turn", "largest_batch"]
+__all__ = [
+    "Closed",
+    "Pace",
+    "PaceStatistics",
+    "TrioLimiter",
+    "Turn",
+    "largest_batch",
+]

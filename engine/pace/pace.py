@@ -107,12 +107,17 @@ class Pace:
         Raises:
             ValueError: `messages` is out of range.
             RuntimeError: on entering, if the pace was used in another `trio.run`.
+            Closed: on entering or departing, if nobody is to depart any more.
         """
         if not 1 <= messages <= self._batch_size:
             raise ValueError(
                 f"messages = {messages}: must be within 1 and {self._batch_size}"
             )
         return Turn(self._line, messages)
+
+    def close(self) -> None:
+        """Let nobody depart any more: who waits, and who comes, gets `Closed`."""
+        self._line.close()
 
     def pause(self, seconds: float) -> None:
         """Let nobody depart for at least that long; pauses extend, never shorten.
