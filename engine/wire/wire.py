@@ -144,11 +144,14 @@ class Wire:
             raise progress.broken(error) from error
 
 
-def tls_context() -> ssl.SSLContext:
-    """Make the TLS settings: certificates are always verified.
+def tls_context(base_url: str) -> ssl.SSLContext:
+    """Make the TLS settings for a server: certificates are always verified.
 
-    Whom to trust, the environment says as for OpenSSL, else certifi; as for httpx.
+    Whom to trust, the environment says as for OpenSSL, else certifi; as for httpx. That
+    takes long to read. Where no TLS is spoken, nobody is trusted.
     """
+    if urlsplit(base_url).scheme == "http" and not _is_proxied(base_url):
+        return ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     if file := os.environ.get("SSL_CERT_FILE"):
         return ssl.create_default_context(cafile=file)
     if folder := os.environ.get("SSL_CERT_DIR"):
