@@ -81,3 +81,21 @@ def test_a_process_of_the_crew_loads_no_decisions(tmp_path: Path) -> None:
         check=True,
     )
     assert set(told.stdout.splitlines()) & DECISIONS == set()
+
+
+def test_the_collector_is_kept_off_what_is_loaded(tmp_path: Path) -> None:
+    """It is on, and what was imported is none of its business any more."""
+    code = (
+        "import gc; from engine.cli import machine; machine.job\n"
+        "print(gc.isenabled(), gc.get_freeze_count(), len(gc.get_objects()))"
+    )
+    told = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    is_on, frozen, watched = told.stdout.split()
+    assert is_on == "True"
+    assert int(frozen) > 100 * int(watched)
