@@ -2,8 +2,9 @@
 
 Jobs: end to end, every sender in turns; see `benchmarks/job.py`. Parts: `rates`, how a
 limit is held; `resume`, how soon a killed run sends again; `start`, what `--help`
-takes; `stages`, each stage alone. Without names everything but the 10 million rows,
-which write gigabytes and take many minutes: ask for them with `--only ten-million`.
+and a small list take; `stages`, each stage alone. Without names everything but the 10
+million rows, which write gigabytes and take many minutes: ask for them with `--only
+ten-million`.
 
 Figures, tables and a plot are kept in benchmarks/report. With `--quick` nothing is
 kept: a few seconds for the ratios that must not get worse.

@@ -17,7 +17,7 @@ import shutil
 import tempfile
 import threading
 import weakref
-from collections.abc import Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -54,7 +54,7 @@ def load(
     return campaigns.load(
         Path(file),
         overrides=overrides,
-        catalogue={name: providers.load(name).settings for name in providers.NAMES},
+        catalogue=_Catalogue(),
         needs_list=needs_list,
     )
 
@@ -232,6 +232,21 @@ def plan(
         raise
     weakref.finalize(drawn, shutil.rmtree, folder, ignore_errors=True)
     return drawn
+
+
+class _Catalogue(Mapping[str, Collection[str]]):
+    """The providers, and the settings that each takes; it is loaded when asked for."""
+
+    def __getitem__(self, name: str) -> Collection[str]:
+        if name not in providers.NAMES:
+            raise KeyError(name)
+        return providers.load(name).settings
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(providers.NAMES)
+
+    def __len__(self) -> int:
+        return len(providers.NAMES)
 
 
 def _loaded(

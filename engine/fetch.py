@@ -115,7 +115,7 @@ class Fetch:
         connection = wire.Wire(
             self.base_url + credentials.path,
             credentials.headers,
-            context=wire.tls_context(),
+            context=wire.tls_context(self.base_url),
             deadline=DEADLINE,
         )
         async with connection:

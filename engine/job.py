@@ -10,9 +10,10 @@ the sandbox, is always a new run and never stands in the way of the real thing.
 import shutil
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING, Protocol
 
 import polars as pl
 import trio
@@ -35,9 +36,10 @@ from engine.recipients import Source
 from engine.report import Report
 from engine.run import Ended, Run
 from engine.rundir import RunDirectory
-from engine.sandbox import Faults, serve
 from engine.secret import Secret
-from engine.trial import Trial
+
+if TYPE_CHECKING:  # 6000 lines that only a rehearsal needs
+    from engine.sandbox import Faults
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -234,7 +236,25 @@ class OldRun:
         return planning.take_up(self.directory, planned), True
 
 
-Job = NewRun | OldRun | Retry | Trial
+class Job(Protocol):
+    """What can be done: one of those above, or a `Trial`.
+
+    Attributes:
+        out: where the results are copied to; None: where the run says.
+        sandbox: whether it goes to a provider inside this process.
+        folder: where the runs are that it is one of.
+    """
+
+    @property
+    def out(self) -> Path | None: ...  # noqa: D102 - see the class
+    @property
+    def sandbox(self) -> bool: ...  # noqa: D102
+    @property
+    def folder(self) -> Path: ...  # noqa: D102
+
+    def choose(self) -> tuple[Plan, bool]:
+        """Plan a run or take one up; return it, and whether it was begun earlier."""
+        ...
 
 
 @dataclass(slots=True, kw_only=True)
@@ -246,7 +266,7 @@ class Options:
         drain: seconds for what is under way after a stop.
         processes: in how many processes messages are made and sent; "auto": as many as
             the run can use.
-        faults: what goes wrong in the sandbox.
+        faults: what goes wrong in the sandbox; None: nothing.
         on_plan: called before anything is sent, with the plan and whether it was begun
             earlier; may raise to refuse.
         on_start: called with the run as it starts, which can be stopped by it.
@@ -256,7 +276,7 @@ class Options:
     in_doubt: InDoubt = "hold"
     drain: float = 20.0
     processes: Asked = AUTO
-    faults: Faults = field(default_factory=Faults)
+    faults: "Faults | None" = None
     on_plan: Callable[[Plan, bool], None] = lambda _plan, _begun: None
     on_start: Callable[[Run], None] = lambda _run: None
     on_progress: Callable[[int], None] = lambda _messages: None
@@ -271,7 +291,7 @@ async def perform(job: Job, options: Options) -> Report:
     if isinstance(job, OldRun | Retry):
         Manifest.read(job.directory)  # before a lock is laid beside what is no run
     with rundir.owned(job.folder, rehearsal=job.sandbox):
-        if isinstance(job, NewRun | Trial):
+        if not isinstance(job, OldRun | Retry):
             rundir.clear_leftovers(job.folder, rehearsal=job.sandbox)
         await _close_overtaken(job)
         plan, begun = job.choose()
@@ -392,9 +412,12 @@ async def _address(
     if not sandbox:
         yield planning.base_url_of(plan.campaign)
         return
+    from engine.sandbox import Faults, serve  # noqa: PLC0415 - see the import above
+
+    faults = options.faults or Faults()
     try:
         async with trio.open_nursery() as nursery:
-            site = await nursery.start(partial(serve, faults=options.faults))
+            site = await nursery.start(partial(serve, faults=faults))
             yield site.base_url(plan.campaign.provider.name)
             nursery.cancel_scope.cancel()
     except* EngineError as group:

@@ -159,7 +159,7 @@ class Lookup:
             wire.Wire,
             self.base_url + credentials.path,
             credentials.headers,
-            context=wire.tls_context(),
+            context=wire.tls_context(self.base_url),
             deadline=DEADLINE,
         )
         with self._stop.ends():

@@ -107,7 +107,7 @@ class Run:
     def connect(self) -> Connection:
         """Return one worker's way to the provider. A simulation has ways of its own."""
         if self._context is None:
-            self._context = wire.tls_context()
+            self._context = wire.tls_context(self._base_url)
         credentials = self._plan.provider.credentials(self._secret.reveal())
         base_url = self._base_url + credentials.path
         return wire.Wire(base_url, credentials.headers, context=self._context)

@@ -70,7 +70,7 @@ def chunk_of(plan: Plan, rows: int = ROWS) -> pl.DataFrame:
 
 def here(plan: Plan, base_url: str = "http://127.0.0.1:9") -> Inline:
     """Return a hand in this process."""
-    way = wire.Wire(base_url, {}, context=wire.tls_context())
+    way = wire.Wire(base_url, {}, context=wire.tls_context(base_url))
     return Inline(Maker.of(plan), way)
 
 

@@ -312,7 +312,7 @@ async def ask(
     pace = Pace(messages_per_second=None, requests_per_second=None, batch_size=1)
     asking = Asking(CloudMails(), pace, Stop(), policy)
     async with served(site) as url:
-        context = wire.tls_context()
+        context = wire.tls_context(url)
         async with wire.Wire(url, {}, context=context) as connection:
             return await asking.ask(connection, Question(3, "msg_3", "a@b.c")), site
 

@@ -39,7 +39,7 @@ GOOD = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
 @pytest.fixture(scope="module")
 def trusting() -> ssl.SSLContext:
     """Return the TLS settings of real runs: they take long to make."""
-    return tls_context()
+    return tls_context("https://api.example")
 
 
 @pytest.fixture(params=[False, True], ids=["direct", "library"])
@@ -934,3 +934,16 @@ def test_a_token_that_no_header_can_hold_is_not_quoted(
     with pytest.raises(ValueError, match="Authorization") as caught:
         Wire("http://127.0.0.1:1", bad, context=trusting)
     assert TOKEN not in told(caught.value)
+
+
+def test_nobody_is_trusted_where_no_tls_is_spoken(
+    trusting: ssl.SSLContext, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Certificates are read for https alone, or a proxy; what is not read fails."""
+    plain = tls_context("http://127.0.0.1:8025")
+    assert plain.get_ca_certs() == []
+    for context in (plain, trusting):
+        assert context.verify_mode is ssl.CERT_REQUIRED
+        assert context.check_hostname
+    monkeypatch.setenv("http_proxy", "https://proxy.example")
+    assert tls_context("http://api.example").get_ca_certs() != []

@@ -3,8 +3,10 @@
     exits      what a run or an error means for the exit code: one table
     output     what a person reads, on stderr
     options    what several commands take
+    machine    the rest of the engine, loaded when a command first asks for it
     sending    what the commands that send have in common
     interrupt  SIGTERM as an interrupt
+    looking    what `plan --online` looks up
     send plan resume retry status sandbox schema …
 
 Human words go to stderr and `--json` prints one object on stdout, so that a pipe gets

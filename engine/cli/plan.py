@@ -1,28 +1,17 @@
 """`mailvolley plan`: check a campaign against its list, and send nothing."""
 
 import json
-import os
-from functools import partial
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING
 
 import click
-import trio
 
-from engine import api, online, planning
-from engine.campaign import Campaign
-from engine.cli import exits, options, output, proving
+from engine.cli import exits, machine, options, output
 from engine.cli.exits import ExitCode
-from engine.cloudmailin import BASE_URL
-from engine.lint import Finding
-from engine.planning import Plan
-from engine.proof import Proof
-from engine.resolver import Resolver
 
-#: Where the account and token of CloudMailin's Core API are, which knows its domains,
-#: and an address in place of its own.
-CLOUDMAILIN: Final = ("CLOUDMAILIN_ACCOUNT_ID", "CLOUDMAILIN_API_TOKEN")
-CLOUDMAILIN_URL: Final = "CLOUDMAILIN_API_BASE_URL"
+if TYPE_CHECKING:
+    from engine.planning import Plan
+    from engine.proof import Proof
 
 
 @click.command("plan")
@@ -84,7 +73,7 @@ def command(
     if (selectors or resolver) and not is_online:
         raise click.UsageError("--dkim and --resolver go with --online")
     with exits.told(as_json=as_json):
-        plan = api.plan(
+        plan = machine.api.plan(
             recipients,
             campaign,
             limit=limit,
@@ -95,42 +84,19 @@ def command(
             sandbox=sandbox,
         )
         if is_online:
-            _look_online(plan, Resolver.of(resolver), selectors)
-        proof = proving.proved(plan, quiet=as_json) if render_all else None
+            machine.looking.look(plan, resolver, selectors)
+        proof = None
+        if render_all:
+            proof = machine.proving.proved(plan, quiet=as_json)
         return show(plan, proof, as_json=as_json)
 
 
-def _look_online(plan: Plan, resolver: Resolver, selectors: tuple[str, ...]) -> None:
-    """Add what the network says of the sender to what was found.
-
-    Raises:
-        CampaignError: an error that nobody has allowed.
-    """
-    found = trio.run(partial(_asked, plan.campaign, resolver, selectors))
-    planning.refuse(found, plan.campaign)
-    plan.findings.extend(found)
-
-
-async def _asked(
-    campaign: Campaign, resolver: Resolver, selectors: tuple[str, ...]
-) -> list[Finding]:
-    verified = None
-    account, token = (os.environ.get(name, "") for name in CLOUDMAILIN)
-    if campaign.provider.name == "cloudmailin" and account and token:
-        own = campaign.provider.base_url
-        base_url = own or os.environ.get(CLOUDMAILIN_URL, BASE_URL)
-        verified = await online.verified_by_cloudmailin(
-            campaign, account, token, base_url=base_url
-        )
-    return await online.look(campaign, resolver, selectors=selectors, verified=verified)
-
-
-def show(plan: Plan, proof: Proof | None = None, *, as_json: bool) -> ExitCode:
+def show(plan: "Plan", proof: "Proof | None" = None, *, as_json: bool) -> ExitCode:
     """Show a plan to a person, or to a program; with what every row has shown."""
     output.show_plan(plan)
     good = output.show_sample(plan)
     if proof is not None:
-        proving.show(proof)
+        machine.proving.show(proof)
     output.say()
     campaign = output.shown(plan.campaign.file)
     if good:

@@ -4,21 +4,20 @@ import os
 import sys
 import webbrowser
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
-from engine import api, rundir
-from engine import preview as pages
-from engine.cli import exits, options, output
+from engine import rundir
+from engine.cli import exits, machine, options, output
 from engine.cli.exits import ExitCode
-from engine.lint import RULES, Severity
-from engine.planning import Plan
-from engine.proof import Prover, Wanted
+
+if TYPE_CHECKING:
+    from engine.planning import Plan
+    from engine.proof import Wanted
 
 #: What a page is called, beside the campaign's runs.
 PAGE = "preview.html"
-#: What is looked at need not be allowed: the page tells it.
-ALL = tuple(name for name, rule in RULES.items() if rule.severity is Severity.ERROR)
 
 
 @click.command("preview")
@@ -50,15 +49,15 @@ def command(
     data of people: only its owner can read it.
     """
     with exits.told(as_json=as_json):
-        plan = api.plan(
+        plan = machine.api.plan(
             recipients,
             campaign,
             limit=limit,
             overrides=overrides,
-            allow=ALL,
+            allow=_errors(),
             sandbox=True,
         )
-        wanted = Wanted(rows, keys, worst)
+        wanted = machine.proof.Wanted(rows, keys, worst)
         page, shown = _written(plan, wanted, out)
         opened = not no_open and _can_open() and webbrowser.open(page.as_uri())
         output.line("page", output.shown(page))
@@ -71,11 +70,19 @@ def command(
         return ExitCode.DONE
 
 
-def _written(plan: Plan, wanted: Wanted, out: Path | None) -> tuple[Path, list[int]]:
+def _errors() -> tuple[str, ...]:
+    """Return the rules that refuse; what is looked at only need not keep them."""
+    rules, severity = machine.lint.RULES, machine.lint.Severity
+    return tuple(id_ for id_, rule in rules.items() if rule.severity is severity.ERROR)
+
+
+def _written(
+    plan: "Plan", wanted: "Wanted", out: Path | None
+) -> tuple[Path, list[int]]:
     """Write the page of a plan; return where, and which rows it shows."""
-    prover = Prover.of(plan)
-    sample = pages.chosen(plan, prover, wanted)
-    html = pages.write(plan, prover, sample, plan.findings)
+    prover = machine.proof.Prover.of(plan)
+    sample = machine.preview.chosen(plan, prover, wanted)
+    html = machine.preview.write(plan, prover, sample, plan.findings)
     folder = plan.campaign.home / "runs" / plan.manifest.campaign
     page = (folder / PAGE if out is None else out).resolve()
     rundir.check_target(page, never=[plan.campaign.file])

@@ -4,10 +4,9 @@ from pathlib import Path
 
 import click
 
-from engine.cli import exits, options, sending
+from engine.cli import exits, machine, options
 from engine.cli.exits import ExitCode
 from engine.cli.options import Processes
-from engine.job import OldRun, Options
 from engine.outcome import InDoubt
 from engine.rundir import RunDirectory
 
@@ -32,6 +31,6 @@ def command(
     again. What a crash left in doubt stays so, unless --in-doubt says otherwise.
     """
     with exits.told(as_json=as_json):
-        job = OldRun(RunDirectory(run), out, base_url, in_doubt)
-        how = Options(in_doubt=in_doubt, drain=drain, processes=processes)
-        return sending.run(job, how, ask=not yes, as_json=as_json)
+        job = machine.job.OldRun(RunDirectory(run), out, base_url, in_doubt)
+        how = machine.job.Options(in_doubt=in_doubt, drain=drain, processes=processes)
+        return machine.sending.run(job, how, ask=not yes, as_json=as_json)

@@ -4,10 +4,9 @@ from pathlib import Path
 
 import click
 
-from engine.cli import exits, options, sending
+from engine.cli import exits, machine, options
 from engine.cli.exits import ExitCode
 from engine.cli.options import Processes
-from engine.job import Options, Retry
 from engine.outcome import InDoubt, Status
 from engine.rundir import RunDirectory
 
@@ -65,6 +64,6 @@ def command(
     been accepted since is left out.
     """
     with exits.told(as_json=as_json):
-        job = Retry(RunDirectory(run), statuses, out, base_url)
-        how = Options(in_doubt=in_doubt, drain=drain, processes=processes)
-        return sending.run(job, how, ask=not yes, as_json=as_json)
+        job = machine.job.Retry(RunDirectory(run), statuses, out, base_url)
+        how = machine.job.Options(in_doubt=in_doubt, drain=drain, processes=processes)
+        return machine.sending.run(job, how, ask=not yes, as_json=as_json)

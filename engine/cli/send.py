@@ -1,20 +1,19 @@
 """`mailvolley send`: send a campaign, or continue its unfinished run."""
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from engine import api
-from engine.campaign import allowing, rebased
-from engine.cli import exits, options, sending
+from engine.cli import exits, machine, options
 from engine.cli.exits import ExitCode
 from engine.cli.options import Processes
 from engine.cli.plan import show
 from engine.errors import CampaignError
-from engine.job import NewRun, Options
 from engine.outcome import InDoubt
-from engine.sandbox import Faults
+
+if TYPE_CHECKING:
+    from engine.sandbox import Faults
 
 #: `\b` keeps the lines of a paragraph as they are.
 HELP = """Send a campaign in batches, one outcome per row of its list.
@@ -89,13 +88,15 @@ def command(
     if max_exposure is not None:
         overrides = (*overrides, f"limits.max_exposure={max_exposure}")
     with exits.told(as_json=as_json):
-        loaded = api.load(campaign, overrides=overrides, needs_list=recipients is None)
+        loaded = machine.api.load(
+            campaign, overrides=overrides, needs_list=recipients is None
+        )
         if base_url is not None:
-            loaded = rebased(loaded, base_url)
-        loaded = allowing(loaded, allow)
+            loaded = machine.campaign.rebased(loaded, base_url)
+        loaded = machine.campaign.allowing(loaded, allow)
         source = recipients or loaded.list()
         if dry_run:
-            plan = api.plan(
+            plan = machine.api.plan(
                 source,
                 loaded,
                 limit=limit,
@@ -104,7 +105,7 @@ def command(
                 sandbox=sandbox,
             )
             return show(plan, as_json=as_json)
-        job = NewRun(
+        job = machine.job.NewRun(
             campaign=loaded,
             source=source,
             out=out,
@@ -115,16 +116,17 @@ def command(
             sandbox=sandbox,
             max_recipients=max_recipients,
         )
-        how = Options(
+        how = machine.job.Options(
             in_doubt=in_doubt,
             drain=drain,
             processes=processes,
-            faults=parsed_faults(faults),
+            faults=parsed_faults(faults) if sandbox else None,
         )
-        return sending.run(job, how, ask=not (yes or sandbox), as_json=as_json)
+        ask = not (yes or sandbox)
+        return machine.sending.run(job, how, ask=ask, as_json=as_json)
 
 
-def parsed_faults(given: tuple[str, ...]) -> Faults:
+def parsed_faults(given: tuple[str, ...]) -> "Faults":
     """Read `name=value` faults.
 
     Raises:
@@ -137,6 +139,6 @@ def parsed_faults(given: tuple[str, ...]) -> Faults:
             raise CampaignError(f"--fault {fault}: write name=value")
         pairs[name] = value
     try:
-        return Faults.parse(pairs)
+        return machine.sandbox.Faults.parse(pairs)
     except ValueError as error:
         raise CampaignError(f"--fault: {error}") from None

@@ -14,11 +14,10 @@ from engine.cli import exits, output
 from engine.cli.exits import ExitCode
 from engine.cli.interrupt import undisturbed
 from engine.errors import CampaignError, EngineError
-from engine.job import Job, NewRun, Options, perform
+from engine.job import Job, NewRun, OldRun, Options, Retry, perform
 from engine.planning import Plan
 from engine.report import Report
 from engine.run import Run
-from engine.trial import Trial
 
 
 def run(job: Job, options: Options, *, ask: bool, as_json: bool) -> ExitCode:
@@ -99,7 +98,7 @@ class _Session:
         if isinstance(self._job, NewRun) and self._job.sandbox:
             for_real = [_for_real(self._job.campaign)]
             return for_real if code is ExitCode.DONE else [look, *for_real]
-        if isinstance(self._job, Trial):
+        if not isinstance(self._job, NewRun | OldRun | Retry):  # a trial is over
             return [] if code is ExitCode.DONE else [look]
         resume = output.command("resume", run)
         again = output.command("resume", run, "--in-doubt", "resend")

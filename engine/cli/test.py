@@ -4,13 +4,8 @@ from pathlib import Path
 
 import click
 
-from engine import api
-from engine.campaign import rebased
-from engine.cli import exits, options, sending
+from engine.cli import exits, machine, options
 from engine.cli.exits import ExitCode
-from engine.job import Options
-from engine.proof import Wanted
-from engine.trial import Trial
 
 #: `\b` keeps the lines of a paragraph as they are.
 HELP = """Send messages of chosen rows to yourself, marked as tests.
@@ -61,16 +56,19 @@ def command(
 ) -> ExitCode:
     """Send a test; see HELP."""
     with exits.told(as_json=as_json):
-        loaded = api.load(campaign, overrides=overrides, needs_list=recipients is None)
+        loaded = machine.api.load(
+            campaign, overrides=overrides, needs_list=recipients is None
+        )
         if base_url is not None:
-            loaded = rebased(loaded, base_url)
-        job = Trial(
+            loaded = machine.campaign.rebased(loaded, base_url)
+        job = machine.trial.Trial(
             campaign=loaded,
             source=recipients or loaded.list(),
             addresses=addresses,
-            wanted=Wanted(rows, keys, worst),
+            wanted=machine.proof.Wanted(rows, keys, worst),
             runs_dir=runs_dir,
             limit=limit,
             sandbox=sandbox,
         )
-        return sending.run(job, Options(), ask=not (yes or sandbox), as_json=as_json)
+        how, ask = machine.job.Options(), not (yes or sandbox)
+        return machine.sending.run(job, how, ask=ask, as_json=as_json)

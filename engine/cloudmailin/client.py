@@ -65,7 +65,7 @@ class CloudMailin:
         self._line = Line(
             f"{_checked(base_url)}/{account}",
             token,
-            context=tls_context(),
+            context=tls_context(base_url),
             deadline=deadline,
             patience=patience,
             on_wait=on_wait,

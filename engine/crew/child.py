@@ -110,7 +110,7 @@ class _Site:
         self._maker = Maker.of(plan)
         self._headers = credentials.headers
         self._base_url = begin.base_url + credentials.path
-        self._context = wire.tls_context()
+        self._context = wire.tls_context(self._base_url)
 
     def hand(self) -> Inline:
         """Make a hand."""

@@ -43,8 +43,12 @@ PATIENCE = 2 * wire.DEADLINE + 30.0
 #: Seconds that a process gets to hang up at the end of a run.
 GRACE = 2.0
 #: What a process runs. It imports from where this one does: `-m` would also look into
-#: the folder that it is started in.
-_CODE = "import sys; sys.path[:] = {path!r}; from engine.crew.child import main; main()"
+#: the folder that it is started in. What is imported is never garbage, and the garbage
+#: collector is kept off it.
+_CODE = (
+    "import gc, sys; gc.disable(); sys.path[:] = {path!r}; "
+    "from engine.crew.child import main; gc.freeze(); gc.enable(); main()"
+)
 
 
 @asynccontextmanager

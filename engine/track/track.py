@@ -225,7 +225,7 @@ class Track:
             ),
             self._stop,
         )
-        context = wire.tls_context()
+        context = wire.tls_context(self.base_url)
         out, questions = trio.open_memory_channel[Question](0)
         told, answers = trio.open_memory_channel[Told](_AT_ONCE)
         async with trio.open_nursery() as nursery:

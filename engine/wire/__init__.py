@@ -20,16 +20,23 @@ could be given bytes that were meant for this one.
     direct.py      the way of nearly all requests: a connection of our own
     through_httpx.py  httpx's own way, for proxies and HTTP/2
     head.py        the heads of requests
-    transport.py   a transport for httpx over one connection, and the short way past it
+    url.py         what of a URL stands in them
+    keeper.py      one connection, kept from request to request
+    transport.py   it, as a transport for httpx
     talk.py        what of it speaks httpx's words
     connection.py  a request out, its answer in
     answer.py      answers, read with httptools
     channel.py     sockets and TLS
 """
 
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
 from engine.wire.connection import KEEPALIVE
-from engine.wire.transport import Transport
 from engine.wire.wire import ANSWER_CAP, DEADLINE, USER_AGENT, Wire, tls_context
+
+if TYPE_CHECKING:
+    from engine.wire.transport import Transport
 
 __all__ = [
     "ANSWER_CAP",
@@ -40,3 +47,9 @@ __all__ = [
     "Wire",
     "tls_context",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    if name == "Transport":  # it loads httpx, which nearly no request needs
+        return import_module("engine.wire.transport").Transport
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -4,12 +4,11 @@ import ssl
 from collections.abc import Mapping
 from datetime import UTC, datetime
 
-import httpx
-
 from engine.message import Request, Response
-from engine.wire.head import Heads, origin_of
+from engine.wire.head import Heads
+from engine.wire.keeper import Keeper
 from engine.wire.progress import Progress
-from engine.wire.transport import Transport
+from engine.wire.url import place
 
 
 class Direct:
@@ -19,15 +18,15 @@ class Direct:
         self, base_url: str, headers: Mapping[str, str], context: ssl.SSLContext
     ) -> None:
         self._heads = Heads(base_url, headers)
-        self._origin = origin_of(httpx.URL(base_url))
-        self._transport = Transport(context)
+        self._origin = place(base_url).origin
+        self._keeper = Keeper(context)
 
     async def exchange(
         self, request: Request, progress: Progress, *, deadline: float, cap: int
     ) -> Response:
         """Send a request and read its answer whole."""
         head = self._heads.head(request)
-        answer = await self._transport.exchange(
+        answer = await self._keeper.exchange(
             self._origin, head, request.body, progress, deadline=deadline, cap=cap
         )
         return Response(
@@ -41,7 +40,7 @@ class Direct:
 
     async def aclose(self) -> None:
         """Hang up."""
-        await self._transport.aclose()
+        await self._keeper.aclose()
 
 
 def _text(field: bytes) -> str:

@@ -5,14 +5,11 @@ from collections.abc import Mapping
 from functools import lru_cache
 from typing import Final
 
-import httpx
-
 from engine.message import Request
-from engine.wire.channel import Origin
+from engine.wire.url import place
 
 #: What says where a request goes and where it ends.
 _NOT_THEIRS: Final = frozenset({"host", "content-length", "transfer-encoding"})
-_PORTS: Final = {"http": 80, "https": 443}
 _TOKEN: Final = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 #: What a value may hold. More is allowed than ASCII, but not what would end it.
 _VALUE: Final = re.compile(rb"[^\x00-\x08\x0a-\x1f\x7f]*")
@@ -28,7 +25,7 @@ class Heads:
 
     def __init__(self, base_url: str, headers: Mapping[str, str]) -> None:
         self._base_url = base_url
-        self._host = b"Host: " + httpx.URL(base_url).netloc + b"\r\n"
+        self._host = b"Host: " + place(base_url).netloc + b"\r\n"
         self._always = {name: _field(name, value) for name, value in headers.items()}
         self._beside: dict[tuple[str, ...], bytes] = {}
 
@@ -57,12 +54,6 @@ class Heads:
         return b"".join([self._host, *fields])
 
 
-def origin_of(url: httpx.URL) -> Origin:
-    """Return where a URL leads to."""
-    port = url.port or _PORTS[url.scheme]
-    return Origin(url.scheme == "https", url.raw_host.decode("ascii"), port)
-
-
 def is_field(name: bytes, value: bytes) -> bool:
     """Whether a header can stand in a head without breaking it."""
     return bool(_TOKEN.fullmatch(name) and _VALUE.fullmatch(value))
@@ -82,5 +73,5 @@ _cached_field = lru_cache(256)(_field)
 def _line(method: str, base_url: str, path: str) -> bytes:
     if not _TOKEN.fullmatch(method.encode()):
         raise ValueError(f"{method!r} is no method")
-    target = httpx.URL(base_url + path).raw_path
+    target = place(base_url + path).target
     return b"%b %b HTTP/1.1\r\n" % (method.encode(), target)

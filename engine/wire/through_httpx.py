@@ -18,7 +18,7 @@ import trio
 from engine.message import Request, Response
 from engine.wire.answer import AnswerTooLong
 from engine.wire.connection import KEEPALIVE
-from engine.wire.progress import Progress
+from engine.wire.progress import Progress, words
 
 
 class Library:
@@ -53,7 +53,21 @@ class Library:
     async def exchange(
         self, request: Request, progress: Progress, *, deadline: float, cap: int
     ) -> Response:
-        """Send a request and read its answer whole."""
+        """Send a request and read its answer whole.
+
+        Raises:
+            ProviderError: what httpx says, in our words.
+        """
+        try:
+            return await self._exchange(request, progress, deadline=deadline, cap=cap)
+        except httpx.TimeoutException as error:
+            raise progress.failure(words(error), reason="timeout") from error
+        except httpx.TransportError as error:
+            raise progress.broken(error) from error
+
+    async def _exchange(
+        self, request: Request, progress: Progress, *, deadline: float, cap: int
+    ) -> Response:
         trace = _Trace(progress)
         reusable = False
         try:

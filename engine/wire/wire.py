@@ -1,5 +1,6 @@
 """One worker's way to the provider; see the package."""
 
+import os
 import ssl
 from collections.abc import Callable, Mapping
 from types import TracebackType
@@ -7,7 +8,7 @@ from typing import Final, Protocol, Self
 from urllib.parse import urlsplit
 from urllib.request import getproxies, proxy_bypass
 
-import httpx
+import certifi
 import trio
 
 from engine.campaign import is_loopback
@@ -15,8 +16,7 @@ from engine.errors import Unanswered
 from engine.message import Request, Response
 from engine.wire.answer import AnswerTooLong, BadAnswer
 from engine.wire.direct import Direct
-from engine.wire.progress import Progress, words
-from engine.wire.through_httpx import Library
+from engine.wire.progress import Progress
 
 USER_AGENT: Final = "mailvolley/0.1"
 #: Seconds for a whole exchange. A batch of 1000 is answered in seconds.
@@ -40,7 +40,8 @@ class Way(Protocol):
             cap: bytes that the answer's body may have.
 
         Raises:
-            OSError, BadAnswer, httpx.TransportError: it failed.
+            OSError, BadAnswer: it failed.
+            ProviderError: likewise, in our words already.
             AnswerTooLong: the body is longer than `cap`.
             trio.TooSlowError: the deadline came first.
         """
@@ -93,6 +94,8 @@ class Wire:
         proxied = _is_proxied(base_url)
         self._way: Way
         if library or http2 or proxied:
+            from engine.wire.through_httpx import Library  # noqa: PLC0415 - slow
+
             self._way = Library(
                 base_url, headers, context, http2=http2, trust_env=proxied
             )
@@ -133,19 +136,27 @@ class Wire:
         except trio.TooSlowError:
             what = f"no answer within {self._deadline:g} s"
             raise progress.failure(what, reason="timeout") from None
-        except httpx.TimeoutException as error:
-            raise progress.failure(words(error), reason="timeout") from error
         except AnswerTooLong as error:
             raise Unanswered(
                 str(error), reason="answer_too_long", http_status=error.status
             ) from None
-        except (OSError, BadAnswer, httpx.TransportError) as error:
+        except (OSError, BadAnswer) as error:
             raise progress.broken(error) from error
 
 
-def tls_context() -> ssl.SSLContext:
-    """Make the TLS settings: certificates are always verified."""
-    return httpx.create_ssl_context()
+def tls_context(base_url: str) -> ssl.SSLContext:
+    """Make the TLS settings for a server: certificates are always verified.
+
+    Whom to trust, the environment says as for OpenSSL, else certifi; as for httpx. That
+    takes long to read. Where no TLS is spoken, nobody is trusted.
+    """
+    if urlsplit(base_url).scheme == "http" and not _is_proxied(base_url):
+        return ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    if file := os.environ.get("SSL_CERT_FILE"):
+        return ssl.create_default_context(cafile=file)
+    if folder := os.environ.get("SSL_CERT_DIR"):
+        return ssl.create_default_context(capath=folder)
+    return ssl.create_default_context(cafile=certifi.where())
 
 
 def _is_proxied(base_url: str) -> bool:

@@ -9,7 +9,6 @@ import ssl
 from collections.abc import Awaitable, Callable
 from functools import partial
 
-import httpx
 import pytest
 import trio
 from trio.testing import MockClock
@@ -19,8 +18,8 @@ from engine.errors import ProviderError, Unanswered, Unavailable
 from engine.message import Request
 from engine.wire import ANSWER_CAP, KEEPALIVE, Transport, Wire
 from engine.wire.connection import open_connection
-from engine.wire.head import origin_of
 from engine.wire.progress import Progress
+from engine.wire.url import place
 
 SMALL = Request("POST", "/small", {}, b"{}")
 #: More than both ends take while nobody reads.
@@ -264,7 +263,7 @@ async def test_what_left_whole_is_known_at_every_step(
         return came[path] == size
 
     server = await start(nursery, tls, script)
-    origin = origin_of(httpx.URL(server.url))
+    origin = place(server.url).origin
     verdicts = set()
     step = 0
     waiting = False
@@ -301,9 +300,7 @@ async def test_what_cannot_be_written_was_not_sent(
 
     server = await start(nursery, tls, script)
     progress = Progress(lambda: None)
-    connection = await open_connection(
-        origin_of(httpx.URL(server.url)), trust(tls), patience=5
-    )
+    connection = await open_connection(place(server.url).origin, trust(tls), patience=5)
     await gone.wait()
     await trio.sleep(0.05)
     with pytest.raises(OSError, match=r"reset|[Bb]roken pipe"):

@@ -4,7 +4,8 @@ import httpx
 import pytest
 
 from engine.message import Request
-from engine.wire.head import Heads, origin_of
+from engine.wire.head import Heads
+from engine.wire.url import place
 
 BASE = "https://api.example.com/v1"
 HEADERS = {"Accept": "application/json", "Authorization": "Bearer t"}
@@ -50,9 +51,16 @@ def test_a_request_may_say_otherwise() -> None:
         "https://api.example.com:443/a b",
         "http://[::1]:8025/x",
         "https://b\u00fccher.example/v1",
+        "https://API.example.com:0443/v1/..",
     ],
 )
-@pytest.mark.parametrize("path", ["/send", "/send?q=a b&u=\u00fc", "/a%2Fb", "/\u20ac"])
+@pytest.mark.parametrize(
+    "path",
+    [
+        *("/send", "/send?q=a b&u=\u00fc", "/a%2Fb", "/\u20ac", "/send?", "/send#a"),
+        *("/a/./b", "/a/../b/..", "/..b", "/a%b", "/?a'b\"", "/{a}|b", "//a"),
+    ],
+)
 def test_line_and_host_are_the_librarys(base: str, path: str) -> None:
     """Targets and hosts are written as httpx writes them."""
     theirs = httpx.Request("POST", base + path)
@@ -97,4 +105,4 @@ def test_a_header_may_have_letters_beyond_ascii() -> None:
 )
 def test_where_a_url_leads_to(url: str, origin: tuple[bool, str, int]) -> None:
     """Host and port are what a socket and a certificate need."""
-    assert origin_of(httpx.URL(url)) == origin
+    assert place(url).origin == origin

@@ -1,0 +1,101 @@
+"""Claims about starts: a command loads what it needs, and nothing else."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from end_to_end.desk import TOKEN, Desk, Site
+
+from engine.outcome import Status
+
+#: Runs the command, and writes down which modules it has loaded.
+WATCHED = """
+import sys
+from pathlib import Path
+from engine.cli import main
+try:
+    main(sys.argv[2:])
+finally:
+    Path(sys.argv[1]).write_text("\\n".join(sys.modules))
+"""
+#: What only those need who send.
+MACHINE = {
+    *("aiolimiter", "asyncio", "httptools", "httpx", "jinja2", "lxml", "orjson"),
+    *("polars", "pydantic", "rich", "sqlite3", "ssl", "trio"),
+    *("engine.api", "engine.campaign", "engine.job", "engine.sandbox"),
+}
+#: What only some campaigns or other commands need.
+NEVER_ASKED_FOR = {
+    *("dns", "email_validator", "h11", "httpx", "hypercorn", "icalendar"),
+    *("markdown_it", "pygments", "rich", "starlette"),
+    *("engine.cloudmailin", "engine.fetch", "engine.lookup", "engine.online"),
+    *("engine.preview", "engine.proof", "engine.receiver", "engine.sandbox"),
+    *("engine.track", "engine.trial"),
+}
+#: What a process that makes and sends leaves to the one that has decided.
+DECISIONS = NEVER_ASKED_FOR | {
+    *("click", "engine.cli", "engine.deliver", "engine.history", "engine.job"),
+    *("engine.journal", "engine.overtaken", "engine.report", "engine.run"),
+}
+
+
+def loaded(desk: Desk, *words: object) -> set[str]:
+    """Run a command, and return the modules that it has loaded."""
+    kept = desk.folder / "modules.txt"
+    subprocess.run(
+        [sys.executable, "-c", WATCHED, str(kept), *map(str, words)],
+        cwd=desk.folder,
+        env={**os.environ, "LETTER_TOKEN": TOKEN},
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        check=True,
+    )
+    return set(kept.read_text().splitlines())
+
+
+@pytest.mark.parametrize(
+    "command", ["", "plan", "preview", "test", "send", "resume", "retry"]
+)
+def test_help_loads_no_machine(desk: Desk, command: str) -> None:
+    """What a command takes is told without what it does."""
+    assert loaded(desk, *command.split(), "--help") & MACHINE == set()
+
+
+def test_a_send_loads_what_it_uses(desk: Desk, sandbox: Site) -> None:
+    """A plain campaign to a provider pays for none of the rest."""
+    words = ("send", "letter.toml", "--base-url", sandbox.url, "--yes")
+    assert loaded(desk, *words) & NEVER_ASKED_FOR == set()
+    assert desk.results()["status"].unique().to_list() == [Status.ACCEPTED]
+
+
+def test_a_process_of_the_crew_loads_no_decisions(tmp_path: Path) -> None:
+    """It makes and sends, and is started anew for every run."""
+    code = "import engine.crew.child, sys; print(*sys.modules, sep='\\n')"
+    told = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert set(told.stdout.splitlines()) & DECISIONS == set()
+
+
+def test_the_collector_is_kept_off_what_is_loaded(tmp_path: Path) -> None:
+    """It is on, and what was imported is none of its business any more."""
+    code = (
+        "import gc; from engine.cli import machine; machine.job\n"
+        "print(gc.isenabled(), gc.get_freeze_count(), len(gc.get_objects()))"
+    )
+    told = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    is_on, frozen, watched = told.stdout.split()
+    assert is_on == "True"
+    assert int(frozen) > 100 * int(watched)
