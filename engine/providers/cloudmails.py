@@ -34,7 +34,7 @@ from engine.providers.base import (
     check_batch_size,
     refuse,
 )
-from engine.providers.form import Form, bare, check_batch, fragment, post
+from engine.providers.form import Form, bare, check_batch, fragment, listed, post
 from engine.providers.review import review
 
 
@@ -139,8 +139,7 @@ class CloudMails:
         check_batch(batch, self._batch_size)
         if self._batch_size == 1:
             return post("/send", batch.parts[0])
-        body = b'{"messages":[' + b",".join(batch.parts) + b"]}"
-        return post("/send/batch", body)
+        return post("/send/batch", listed("messages", batch.parts))
 
     def outcomes(self, batch: Batch, response: Response) -> Outcomes:
         """Read an answer: one place per message, in the order of the batch."""

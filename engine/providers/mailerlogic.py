@@ -46,7 +46,7 @@ from engine.providers.base import (
     check_batch_size,
     refuse,
 )
-from engine.providers.form import Form, bare, check_batch, fragment, post
+from engine.providers.form import Form, bare, check_batch, fragment, listed, post
 from engine.providers.review import choice, review
 
 _STREAMS = ("transactional", "broadcast", "shared")
@@ -215,7 +215,7 @@ class MailerLogic:
         check_batch(batch, self._batch_size)
         if self._batch_size == 1:
             return post("/api/v1/send", batch.parts[0])
-        return post("/api/v1/batch", b'{"emails":[' + b",".join(batch.parts) + b"]}")
+        return post("/api/v1/batch", listed("emails", batch.parts))
 
     def outcomes(self, batch: Batch, response: Response) -> Outcomes:
         """Read an answer: one place per message, in the order of the batch."""
