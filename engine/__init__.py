@@ -15,7 +15,7 @@ The house, from the doors down; a file imports only from floors below its own:
     decisions  tracking/ │
                campaign/  address  render/  batch  retry  providers/  webhooks/
                │  mime/
-    words      message  outcome  record  event  errors
+    words      message  texts  outcome  record  event  errors
 
     sandbox/   the other side of the wire; it knows the words at most
 

@@ -7,7 +7,9 @@ and a message keeps its id in every run of its campaign.
 
 import hashlib
 import uuid
+from bisect import bisect_right
 from collections.abc import Iterator, Sequence
+from itertools import accumulate
 
 from engine.message import Batch, Messages
 
@@ -45,10 +47,8 @@ def batch_id(campaign: str, generation: int, members: Sequence[str]) -> str:
         generation: 1 for the first sending of the campaign, 2 for the next.
         members: the message ids, in order.
     """
-    digest = hashlib.blake2b(f"{campaign}\0{generation}".encode(), digest_size=16)
-    for member in members:
-        digest.update(b"\0" + member.encode())
-    return digest.hexdigest()
+    told = "\0".join([campaign, str(generation), *members])
+    return hashlib.blake2b(told.encode(), digest_size=16).hexdigest()
 
 
 def halves(batch: Batch) -> tuple[Batch, Batch]:
@@ -79,15 +79,13 @@ def cut(sizes: Sequence[int], *, max_count: int, max_bytes: int) -> Iterator[sli
         max_count: messages of one batch at most.
         max_bytes: bytes of one batch at most.
     """
-    start, total = 0, 0
-    for place, size in enumerate(sizes):
-        full = place - start == max_count or total + size > max_bytes
-        if full and place > start:
-            yield slice(start, place)
-            start, total = place, 0
-        total += size
-    if start < len(sizes):
-        yield slice(start, len(sizes))
+    ends = [*accumulate(sizes)]
+    start, before = 0, 0
+    while start < len(sizes):
+        fit = bisect_right(ends, before + max_bytes, lo=start)
+        stop = max(min(fit, start + max_count), start + 1)
+        yield slice(start, stop)
+        start, before = stop, ends[stop - 1]
 
 
 def batches(

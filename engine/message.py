@@ -2,7 +2,7 @@
 
 import base64
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
@@ -166,6 +166,8 @@ class Envelope:
 class Messages:
     """Rendered mails as columns, one place per message, in input order.
 
+    Texts that have much in common may be `engine.texts.Texts`.
+
     Attributes:
         rows: 0-based position of each recipient in the input.
         addresses: bare addresses, `local@domain`.
@@ -182,10 +184,10 @@ class Messages:
     addresses: list[str]
     names: list[str]
     message_ids: list[str]
-    subjects: list[str]
-    htmls: list[str] | None
-    texts: list[str] | None
-    markdowns: list[str] | None = None
+    subjects: Sequence[str]
+    htmls: Sequence[str] | None
+    texts: Sequence[str] | None
+    markdowns: Sequence[str] | None = None
     extras: list[Extras] | None = None
 
     def __len__(self) -> int:
@@ -194,7 +196,7 @@ class Messages:
     def at(self, places: list[int]) -> "Messages":
         """Return the messages at some places, in that order."""
 
-        def pick(column: list[T]) -> list[T]:
+        def pick(column: Sequence[T]) -> list[T]:
             return [column[place] for place in places]
 
         return Messages(

@@ -3,16 +3,19 @@
 from pathlib import Path
 from typing import Any
 
+import orjson
 import polars as pl
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from jinja2 import Environment
 
+from engine.providers.form import Form
 from engine.render import slots
 from engine.render.environment import Sources, environment
 from engine.render.slots import Data, Slots, Uncut
 from engine.render.template import Tree
+from engine.texts import Texts
 
 FILES = {
     "layout": "<{% block top %}T{{ a }}{% endblock %}|{{ b|upper }}"
@@ -28,6 +31,7 @@ FILES = {
 #: Pieces that can be cut, in any order.
 CUT = (
     "plain text é &",
+    'odd " \\ / \x01 \x7f \u2028 🐟 text\n',
     "{{ a }}",
     "{{ b|title }}",
     "{{ a }}{{ a }}",
@@ -112,12 +116,20 @@ def told(env: Environment, name: str, row: dict[str, Any]) -> str | None:
 
 
 def agrees(env: Environment, origin: Sources, name: str, rows: list[Any]) -> None:
-    """Compare slots with Jinja, twice: what is remembered is the same again."""
+    """Compare slots with Jinja, twice: what is remembered is the same again.
+
+    And the JSON that is made of the slots with that of the whole texts.
+    """
     cut = Slots(env, origin, name)
     data = Data(pl.DataFrame(rows, schema=SCHEMA))
     expected = [told(env, name, row) for row in data.frame.to_dicts()]
-    assert cut.fill(data) == expected
-    assert cut.fill(data) == expected
+    for _ in range(2):
+        filled = cut.fill(data)
+        assert filled == expected
+        if isinstance(filled, Texts):
+            form = Form(data.height)
+            form.text("part", filled)
+            assert form.rows() == [orjson.dumps({"part": text}) for text in expected]
 
 
 @pytest.mark.parametrize("escape", [True, False])
@@ -169,3 +181,15 @@ def test_a_row_that_fails_fails_alone(tmp_path: Path) -> None:
     rows = [{"a": "", "b": "", "n": n, "f": 0, "yes": True} for n in (1, 0, 2)]
     data = Data(pl.DataFrame(rows, schema=SCHEMA))
     assert Slots(env, origin, "page").fill(data) == ["10", None, "5"]
+
+
+def test_half_a_surrogate_pair_fails_alone(tmp_path: Path) -> None:
+    """What can be neither JSON nor mail is left to the whole template."""
+    text = "{{ '\\ud800' if n == 1 else n }}|{{ '\\udfff' if f == 1.5 else b }}"
+    env, origin = house(tmp_path, escape=True, page=text)
+    made = [(1, 0.0), (2, 1.5), (3, 0.0)]
+    rows = [{"a": "", "b": "é", "n": n, "f": f, "yes": True} for n, f in made]
+    data = Data(pl.DataFrame(rows, schema=SCHEMA))
+    cut = Slots(env, origin, "page")
+    for _ in range(2):
+        assert cut.fill(data) == [None, None, "3|é"]

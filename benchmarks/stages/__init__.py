@@ -2,7 +2,8 @@
 
     read        a CSV list, checked and typed
     plan        checks, duplicates, the frozen list and its ids
-    render      three templates
+    make        rows as requests: three templates, and the JSON of one provider
+    render      three templates, their texts read
     encode-*    messages as the JSON of one provider
     mime        messages as RFC 5322 bytes
     journal     an intent and its outcomes, a batch of 1000 at a time
@@ -46,6 +47,7 @@ class Stage:
 STAGES = {
     "read": Stage("read a CSV list", "read", 200_000, unit="row"),
     "plan": Stage("plan and freeze a Parquet list", "plan", 200_000, unit="row"),
+    "make": Stage("make requests for CloudMails, 1000 at once", "make", 20_000),
     "render": Stage("render three templates", "render", 20_000),
     "encode-cloudmails": Stage(
         "encode for CloudMails, 1000 at once", "encode", 20_000, "cloudmails"

@@ -48,13 +48,20 @@ def render(plan: Plan, chunks: Sequence[pl.DataFrame]) -> list[Messages]:
     return [each.messages for each in rendered]
 
 
-def as_dicts(messages: Messages) -> list[dict[str, str]]:
-    """Return messages as the senders by hand make them."""
+def texts_of(messages: Messages) -> list[tuple[str, str, str]]:
+    """Return subject, HTML and text of each message."""
     htmls, texts = messages.htmls, messages.texts
     if htmls is None or texts is None:
         raise AssertionError("a body is missing")
-    columns = (messages.addresses, messages.subjects, htmls, texts)
-    return [
-        {"from": SENDER, "to": to, "subject": subject, "html": html, "text": text}
-        for to, subject, html, text in zip(*columns, strict=True)
-    ]
+    return list(zip(messages.subjects, htmls, texts, strict=True))
+
+
+def as_dict(to: str, subject: str, html: str, text: str) -> dict[str, str]:
+    """Return a message as the senders by hand make it."""
+    return {"from": SENDER, "to": to, "subject": subject, "html": html, "text": text}
+
+
+def as_dicts(messages: Messages) -> list[dict[str, str]]:
+    """Return messages as the senders by hand make them."""
+    each = zip(messages.addresses, texts_of(messages), strict=True)
+    return [as_dict(to, *texts) for to, texts in each]

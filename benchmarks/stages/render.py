@@ -1,4 +1,8 @@
-"""Rendering: three templates with five variables, an `if` and two filters."""
+"""Rendering: three templates with five variables, an `if` and two filters.
+
+All texts are read, as the others give them; a run does not read them, it joins their
+pieces with the rest of a request: that is the stage `make`.
+"""
 
 import re
 from collections.abc import Callable, Mapping
@@ -7,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks import mail
-from benchmarks.stages.material import draw_plan, read_chunks, render
+from benchmarks.stages.material import draw_plan, read_chunks, render, texts_of
 
 Values = Mapping[str, Any]
 TITLE = re.compile(r"([-\s({\[<]+)")
@@ -18,15 +22,13 @@ def contestants(rows: int, folder: Path, _: str) -> dict[str, Callable[[], objec
     plan = draw_plan(rows, folder)
     chunks = read_chunks(plan)
     values = [row for chunk in chunks for row in chunk["data"].to_list()]
-    fill = _f_strings()
-    (first, *_) = render(plan, chunks[:1])
-    if first.htmls is None or first.texts is None:
-        raise AssertionError("a body is missing")
-    wanted = list(zip(first.subjects, first.htmls, first.texts, strict=True))
+    fill = f_strings()
+    (first,) = render(plan, chunks[:1])
+    wanted = texts_of(first)
     if wanted != [fill(row) for row in values[: len(wanted)]]:
         raise AssertionError("the f-strings do not give the same mails")
     return {
-        "mailvolley": lambda: render(plan, chunks),
+        "mailvolley": lambda: [texts_of(messages) for messages in render(plan, chunks)],
         "the ceiling: f-strings": lambda: [fill(row) for row in values],
         "Template.render": lambda: [mail.build_message(row) for row in values],
     }
@@ -38,7 +40,7 @@ def _title(value: str) -> str:
     return "".join(piece[0].upper() + piece[1:].lower() for piece in pieces if piece)
 
 
-def _f_strings() -> Callable[[Values], tuple[str, str, str]]:
+def f_strings() -> Callable[[Values], tuple[str, str, str]]:
     """Make a function of f-strings that gives the same as the templates."""
     names = ("subject.txt.j2", "body.html.j2", "body.txt.j2")
     subject, html, text = (

@@ -66,9 +66,9 @@ class Maker:
     ) -> tuple[Messages, list[bytes], list[Failure]]:
         """Encode messages, and set those aside that no request has room for."""
         parts = self.provider.encode(messages)
-        large = [place for place, part in enumerate(parts) if len(part) > most]
-        if not large:
+        if max(map(len, parts), default=0) <= most:
             return messages, parts, []
+        large = [place for place, part in enumerate(parts) if len(part) > most]
         failures = [
             Failure(
                 messages.rows[place],

@@ -208,6 +208,12 @@ def identity(*candidates: object) -> str | None:
     return None
 
 
+def are_identities(texts: Sequence[str]) -> bool:
+    """Whether `identity` would take each of the texts; at a tenth of the cost."""
+    fit = max(map(len, texts), default=0) <= LONGEST_ID
+    return fit and all(map(str.strip, texts)) and "".join(texts).isprintable()
+
+
 #: The fields of an entry that may hold the provider's id of the message, best first.
 IDS = ("message_id", "id")
 

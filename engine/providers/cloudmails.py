@@ -34,7 +34,7 @@ from engine.providers.base import (
     check_batch_size,
     refuse,
 )
-from engine.providers.form import Form, bare, check_batch, facts, fragment, post
+from engine.providers.form import Form, bare, check_batch, fragment, listed, post
 from engine.providers.review import review
 
 
@@ -118,16 +118,16 @@ class CloudMails:
 
     def encode(self, messages: Messages) -> list[bytes]:
         """Return one JSON object per message."""
-        form = Form()
-        form.column("to", messages.addresses)
+        form = Form(len(messages))
+        form.text("to", messages.addresses)
         form.fixed("from", self._envelope.sender)
-        form.column("subject", messages.subjects)
+        form.text("subject", messages.subjects)
         if messages.htmls is not None:
-            form.column("html", messages.htmls)
+            form.text("html", messages.htmls)
         if messages.texts is not None:
-            form.column("text", messages.texts)
+            form.text("text", messages.texts)
         form.extras(self._envelope, messages, _fields)
-        form.encoded("custom_args", facts(self._envelope, messages))
+        form.facts("custom_args", self._envelope, messages)
         return form.rows()
 
     def request(self, batch: Batch) -> Request:
@@ -139,8 +139,7 @@ class CloudMails:
         check_batch(batch, self._batch_size)
         if self._batch_size == 1:
             return post("/send", batch.parts[0])
-        body = b'{"messages":[' + b",".join(batch.parts) + b"]}"
-        return post("/send/batch", body)
+        return post("/send/batch", listed("messages", batch.parts))
 
     def outcomes(self, batch: Batch, response: Response) -> Outcomes:
         """Read an answer: one place per message, in the order of the batch."""

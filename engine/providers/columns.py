@@ -8,7 +8,7 @@ from typing import cast
 
 from engine.message import Batch
 from engine.outcome import Outcomes, Status
-from engine.providers.answers import NO, YES, identity
+from engine.providers.answers import NO, YES, are_identities
 
 #: Keys and errors. Items that have one take the long way.
 _TELLING = frozenset(
@@ -39,7 +39,7 @@ def all_accepted(
             return None
     elif len(items) == len(batch) and kinds == {dict}:
         ids = _ids(batch, cast("list[dict[str, object]]", items), fields)
-    if ids is None or len(set(ids)) != len(ids) or None in map(identity, ids):
+    if ids is None or len(set(ids)) != len(ids) or not are_identities(ids):
         return None
     count = len(ids)
     nothing: list[str | None] = [None] * count

@@ -46,7 +46,7 @@ from engine.providers.base import (
     check_batch_size,
     refuse,
 )
-from engine.providers.form import Form, bare, check_batch, facts, fragment, post
+from engine.providers.form import Form, bare, check_batch, fragment, listed, post
 from engine.providers.review import choice, review
 
 _STREAMS = ("transactional", "broadcast", "shared")
@@ -185,16 +185,16 @@ class MailerLogic:
 
     def encode(self, messages: Messages) -> list[bytes]:
         """Return one JSON object per message."""
-        envelope, form = self._envelope, Form()
+        envelope, form = self._envelope, Form(len(messages))
         if self._domain is not None:
             form.fixed("domain", self._domain)
         form.fixed("from", envelope.sender)
-        form.column("to", messages.addresses)
-        form.column("subject", messages.subjects)
+        form.text("to", messages.addresses)
+        form.text("subject", messages.subjects)
         if messages.htmls is not None:
-            form.column("html", messages.htmls)
+            form.text("html", messages.htmls)
         if messages.texts is not None:
-            form.column("text", messages.texts)
+            form.text("text", messages.texts)
         if envelope.track_opens is not None:
             form.fixed("track_opens", envelope.track_opens)
         if envelope.track_clicks is not None:
@@ -203,7 +203,7 @@ class MailerLogic:
             form.fixed("tag", envelope.tags[0])
         form.fixed("stream_type", self._stream)
         form.extras(envelope, messages, _fields)
-        form.encoded("metadata", facts(envelope, messages))
+        form.facts("metadata", envelope, messages)
         return form.rows()
 
     def request(self, batch: Batch) -> Request:
@@ -215,7 +215,7 @@ class MailerLogic:
         check_batch(batch, self._batch_size)
         if self._batch_size == 1:
             return post("/api/v1/send", batch.parts[0])
-        return post("/api/v1/batch", b'{"emails":[' + b",".join(batch.parts) + b"]}")
+        return post("/api/v1/batch", listed("emails", batch.parts))
 
     def outcomes(self, batch: Batch, response: Response) -> Outcomes:
         """Read an answer: one place per message, in the order of the batch."""

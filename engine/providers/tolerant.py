@@ -316,9 +316,10 @@ def _doubt(told: str) -> Verdict:
 
 def _columns(verdicts: Iterable[Verdict]) -> Outcomes:
     kept = list(verdicts)
-    accepted = (one.provider_id for one in kept if one.status is Status.ACCEPTED)
-    uses = Counter(name for name in accepted if name is not None)
-    if len(uses) != uses.total():
+    accepted = [one.provider_id for one in kept if one.status is Status.ACCEPTED]
+    names = [name for name in accepted if name is not None]
+    if len(set(names)) != len(names):
+        uses = Counter(names)
         kept = [
             _doubt(f"the answer gives one id to {uses[str(one.provider_id)]} messages")
             if one.status is Status.ACCEPTED and uses[one.provider_id or ""] > 1

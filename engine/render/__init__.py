@@ -11,6 +11,7 @@ extras.py        the same, compiled: what is shared, and what differs from row t
 files.py         attachments, read from one folder and from nowhere else
 calendar.py      an invitation
 watch.py         who looks on while templates are filled
+made.py          the parts of many messages while they are made
 render.py        all of a message together; one bad row fails alone
 """
 

@@ -10,10 +10,10 @@ silence but the white space around a subject.
 """
 
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import polars as pl
 from jinja2 import (
@@ -31,10 +31,12 @@ from engine.render import markdown, plain
 from engine.render.environment import Sources, environment
 from engine.render.extras import ExtrasMaker, Row, Unusable, all_words, varying
 from engine.render.filler import Filler
+from engine.render.made import Made
 from engine.render.recipe import Recipe, Words
 from engine.render.slots import Data, Slots, Uncut
 from engine.render.template import CAMPAIGN, Tree
 from engine.render.watch import Watch
+from engine.texts import Texts
 
 ESCAPED_PARTS = frozenset({"html"})
 #: What ends a line, for one reader of mail or another.
@@ -172,9 +174,15 @@ class Renderer:
     def _cut(
         self, parts: Mapping[str, str], by_part: Mapping[str, Environment]
     ) -> dict[str, Slots]:
-        """Cut the parts that can be cut; note why the others cannot."""
+        """Cut the parts that can be cut; note why the others cannot.
+
+        Markdown is left whole: its marks are no text, and to convert it takes so long
+        that nothing would be gained.
+        """
         found = {}
         for part, name in parts.items():
+            if part == "markdown":
+                continue
             try:
                 found[part] = Slots(by_part[part], self._sources, name)
             except Uncut as error:
@@ -248,22 +256,20 @@ class Renderer:
         message_ids = chunk["message_id"].to_list()
         made = self._columns(chunk)
         doubtful = made.doubtful(names)
-        values: list[dict[str, Any]] = []
-        if doubtful or self._maker is not None:
-            values = chunk["data"].to_list()
-        kept: list[int] = []
+        one_by_one = sorted(doubtful) if self._maker is None else range(len(rows))
+        values = chunk["data"].to_list() if one_by_one else []
+        bodies: dict[int, tuple[str, str, str, str]] = {}
         extras: list[Extras] = []
-        failures: list[Failure] = []
-        for place in range(len(rows)):
-            if self._watch is not None and (place in doubtful or self._maker):
+        failures: dict[int, Failure] = {}
+        for place in one_by_one:
+            if self._watch is not None:
                 self._watch.begin(place)
+            values[place].pop(CAMPAIGN, None)
             try:
                 if place in doubtful:
-                    values[place].pop(CAMPAIGN, None)
-                    made.put(place, self._bodies(values[place]))
+                    bodies[place] = self._bodies(values[place])
                     names[place] = _header(names[place], "display name")
                 if self._maker is not None:
-                    values[place].pop(CAMPAIGN, None)
                     row = Row(
                         values[place],
                         addresses[place],
@@ -272,13 +278,12 @@ class Renderer:
                     )
                     extras.append(self._maker.make(row))
             except Exception as error:  # noqa: BLE001 - a template can raise anything
-                failures.append(self._failure(rows[place], error, values[place]))
-                continue
-            kept.append(place)
+                failures[place] = self._failure(rows[place], error, values[place])
+        made.put(bodies)
         messages = Messages(
             rows=rows,
             addresses=addresses,
-            names=[name.strip() for name in names],
+            names=[*map(str.strip, names)],
             message_ids=message_ids,
             subjects=made.subjects,
             htmls=made.htmls,
@@ -286,18 +291,19 @@ class Renderer:
             markdowns=made.markdowns,
         )
         if failures:
+            kept = [place for place in range(len(rows)) if place not in failures]
             messages = messages.at(kept)
         if self._maker is not None:
             messages = replace(messages, extras=extras)
-        return Rendered(messages, failures)
+        return Rendered(messages, [*failures.values()])
 
-    def _columns(self, chunk: pl.DataFrame) -> "_Made":
+    def _columns(self, chunk: pl.DataFrame) -> Made:
         """Render all rows part by part; what failed is an empty text in doubt."""
         frame = chunk["data"].struct.unnest()
         if CAMPAIGN in frame.columns:  # a query of its own: not where there is nothing
             frame = frame.drop(CAMPAIGN)
         data = Data(frame)
-        made = _Made(self._column("subject", self._subject, data))
+        made = Made(self._column("subject", self._subject, data))
         if self._markdown and self._convert:
             sources = made.each(
                 self._column("markdown", self._markdown, data), markdown.unmarked
@@ -312,7 +318,9 @@ class Renderer:
             made.texts = made.filled(made.each(made.htmls, self._derive))
         return made
 
-    def _column(self, part: str, filler: Filler, data: Data) -> list[str | None]:
+    def _column(
+        self, part: str, filler: Filler, data: Data
+    ) -> Texts | list[str | None]:
         """Render one part of all rows; None where it failed."""
         if part in self._slots:
             return self._slots[part].fill(data)
@@ -321,9 +329,7 @@ class Renderer:
             if self._watch is not None:
                 self._watch.begin(place)
             try:
-                text = filler.fill(values)
-                text.encode()
-                found.append(text)
+                found.append(filler.fill(values))
             except Exception:  # noqa: BLE001 - a template can raise anything
                 found.append(None)
         return found
@@ -384,53 +390,6 @@ class Renderer:
                 place = file if inline else f"{file}:{step.tb_lineno}"
             step = step.tb_next
         return place
-
-
-class _Made:
-    """The parts of many messages, and the places at which something is amiss."""
-
-    def __init__(self, subjects: list[str | None]) -> None:
-        self._amiss: set[int] = set()
-        self.subjects = [subject.strip() for subject in self.filled(subjects)]
-        self.htmls: list[str] | None = None
-        self.texts: list[str] | None = None
-        self.markdowns: list[str] | None = None
-
-    def filled(self, column: list[str | None]) -> list[str]:
-        """Note the places at which there is nothing, and put "" there."""
-        if None in column:
-            self._amiss.update(n for n, text in enumerate(column) if text is None)
-            return [text or "" for text in column]
-        return cast("list[str]", column)
-
-    def each(
-        self, column: Sequence[str | None], make: Callable[[str], str]
-    ) -> list[str | None]:
-        """Make another column of one; None where that fails."""
-        made: list[str | None] = []
-        for text in column:
-            try:
-                other = None if text is None else make(text)
-                if other is not None:
-                    other.encode()
-                made.append(other)
-            except Exception:  # noqa: BLE001 - whatever it is, the row fails
-                made.append(None)
-        return made
-
-    def doubtful(self, names: list[str]) -> set[int]:
-        """Return the places that have to be looked at one by one."""
-        found = set(self._amiss)
-        for column in (self.subjects, names):
-            found.update(n for n, t in enumerate(column) if HEADER_UNSAFE.search(t))
-        return found
-
-    def put(self, place: int, bodies: tuple[str, str, str, str]) -> None:
-        """Put in what one row has after all: subject, HTML, text and Markdown."""
-        columns = (self.subjects, self.htmls, self.texts, self.markdowns)
-        for column, text in zip(columns, bodies, strict=True):
-            if column is not None:
-                column[place] = text
 
 
 def _nothing(values: Mapping[str, Any]) -> str:  # noqa: ARG001 - the form of a filler

@@ -3,8 +3,10 @@
 Most of a mail is the same for everybody, and most of what is not depends on a column
 or two with few values: a greeting, a city, a block for members. Such a template is cut
 at its top into static text and *slots*; a slot is a piece of Jinja compiled alone, and
-what it makes of some values is remembered. A message is then a dozen look-ups and one
-`join`. The bytes are those of `Template.render` (`tests/test_render.py` holds it).
+what it makes of some values is remembered, in the form that JSON takes: see
+`engine.texts`. A message is then a dozen look-ups, and joined but once, with all else
+that its request has. The texts are those of `Template.render` (`tests/test_render.py`
+holds it).
 
 What cannot be cut without a doubt is not cut, and says why: `Uncut`. A piece may see
 what stands before it only where that is a macro or an import of nothing but macros: any
@@ -22,8 +24,9 @@ from markupsafe import escape
 
 from engine.render.environment import Sources
 from engine.render.filler import Filler
+from engine.texts import Piece, Texts, inside, insides
 
-#: Characters that the slots of a template may remember; then they begin anew.
+#: Bytes that a slot of a template may remember; then it begins anew.
 REMEMBERED = 8 << 20
 #: Types of columns whose equal values always print alike: 1.0 and -0.0 and 1.00 do not.
 _ALIKE = (pl.String, pl.Boolean, pl.Date, pl.Null, pl.Categorical, pl.Enum)
@@ -89,19 +92,20 @@ class Slots:
 
     def __init__(self, env: Environment, origin: Sources, name: str) -> None:
         cutter = _Cutter(env, origin)
-        self._parts: list[str | _Slot] = []
+        self._parts: list[bytes | _Slot] = [b""]
         for piece in cutter.pieces(name):
             self._add(env, origin.file(name), piece)
 
     def _add(self, env: Environment, file: str, piece: _Piece) -> None:
+        last = self._parts[-1]
         if not isinstance(piece.node, nodes.TemplateData):
             self._parts.append(_Slot(env, file, piece))
-        elif self._parts and isinstance(self._parts[-1], str):
-            self._parts[-1] += piece.node.data
+        elif isinstance(last, bytes):
+            self._parts[-1] = last + inside(piece.node.data)
         else:
-            self._parts.append(piece.node.data)
+            self._parts.append(inside(piece.node.data))
 
-    def fill(self, data: "Data") -> list[str | None]:
+    def fill(self, data: "Data") -> Texts | list[str | None]:
         """Render every row.
 
         Args:
@@ -110,18 +114,15 @@ class Slots:
         Returns:
             The text of each row; None where the whole template has to be asked.
         """
-        if not self._parts:
-            return [""] * data.height
-        filled: list[Sequence[str | None]] = [
-            part.fill(data) if isinstance(part, _Slot) else [part] * data.height
+        failed: set[int] = set()
+        pieces = [
+            part.fill(data, failed) if isinstance(part, _Slot) else part
             for part in self._parts
         ]
-        rows = zip(*filled, strict=True)
-        try:
-            return ["".join(texts) for texts in rows]
-        except TypeError:  # a slot failed somewhere, and is None
-            rows = zip(*filled, strict=True)
-            return [None if None in texts else "".join(texts) for texts in rows]
+        texts = Texts(data.height, pieces)
+        if not failed:
+            return texts
+        return [None if at in failed else text for at, text in enumerate(texts)]
 
 
 class _Slot:
@@ -136,40 +137,52 @@ class _Slot:
         made = env.template_class.from_code(env, code, env.make_globals(None))
         self._filler = Filler(made)
         self._is_name = isinstance(piece.node, nodes.Name) and not piece.seen
-        self._escape = bool(env.autoescape)
-        self._known: dict[Any, str | None] = {}
+        self._escape = escape if env.autoescape else None
+        self._known: dict[Any, bytes] = {}
+        self._failing: set[Any] = set()
         self._size = 0
 
-    def fill(self, data: "Data") -> Sequence[str | None]:
-        """Return what the slot holds in each row; None where it fails."""
+    def fill(self, data: "Data", failed: set[int]) -> Piece:
+        """Return what the slot holds in each row; add to `failed` where it fails."""
         names = [name for name in self._names if name in data.schema]
         if not names:
-            return [self._made({})] * data.height
+            return self._shared(data.height, failed)
         kinds = [data.schema[name] for name in names]
         values = data.column(names[0])
         if self._is_name and kinds == [pl.String]:
-            return self._printed(values)
+            # Printed as they are, and nothing for an empty cell.
+            return insides([value or "" for value in values], self._escape)
         if len(names) > 1:
             values = list(zip(*map(data.column, names), strict=True))
-        if not all(kind in _ALIKE or kind.is_integer() for kind in kinds):
-            return [self._made(self._row(names, value)) for value in values]
-        return self._looked_up(names, values)
+        if all(kind in _ALIKE or kind.is_integer() for kind in kinds):
+            return self._looked_up(names, values, failed)
+        made = [self._made(self._row(names, value)) for value in values]
+        failed.update(at for at, piece in enumerate(made) if piece is None)
+        return [piece or b"" for piece in made]
 
-    def _printed(self, values: Column) -> Sequence[str]:
-        """Print a column of texts, nothing for an empty cell."""
-        if self._escape:
-            return ["" if value is None else escape(value) for value in values]
-        return ["" if value is None else value for value in values]
+    def _shared(self, height: int, failed: set[int]) -> bytes:
+        """Fill the slot once for all rows: it asks for no column."""
+        made = self._made({})
+        if made is None:
+            failed.update(range(height))
+        return made or b""
 
-    def _looked_up(self, names: list[str], values: Column) -> Sequence[str | None]:
-        known = self._known
+    def _looked_up(
+        self, names: list[str], values: Column, failed: set[int]
+    ) -> list[bytes]:
+        known, failing = self._known, self._failing
         for value in set(values).difference(known):
             made = self._made(self._row(names, value))
-            known[value] = made
-            self._size += len(made or "") + 100
-        found = [known[value] for value in values]
+            if made is None:
+                failing.add(value)
+            known[value] = made or b""
+            self._size += len(known[value]) + 100
+        if failing:
+            failed.update(at for at, value in enumerate(values) if value in failing)
+        found = list(map(known.__getitem__, values))
         if self._size > REMEMBERED:
             known.clear()
+            failing.clear()
             self._size = 0
         return found
 
@@ -179,13 +192,15 @@ class _Slot:
             return {names[0]: value}
         return dict(zip(names, value, strict=True))
 
-    def _made(self, values: Mapping[str, Any]) -> str | None:
+    def _made(self, values: Mapping[str, Any]) -> bytes | None:
+        """Fill the slot for one row; None where it fails.
+
+        Half a surrogate pair is a failure, too: it can be neither JSON nor mail.
+        """
         try:
-            text = self._filler.fill(values)
-            text.encode()  # half a surrogate pair can be neither JSON nor mail
+            return inside(self._filler.fill(values))
         except Exception:  # noqa: BLE001 - a template can raise anything
             return None
-        return text
 
 
 def _standing_alone(node: nodes.Node) -> nodes.Node:

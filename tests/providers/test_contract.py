@@ -6,6 +6,7 @@ import sys
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime
+from typing import Any
 
 import pytest
 from hypothesis import example, given
@@ -22,6 +23,7 @@ from engine.errors import (
 from engine.message import Batch, Envelope, Extras, Feature, Messages, Response
 from engine.outcome import Status
 from engine.providers.base import Provider
+from engine.texts import Texts, inside, insides
 
 NOW = datetime(2026, 11, 20, 10, 0, 0, tzinfo=UTC)
 TOKEN = "cm_live_0123456789abcdef"
@@ -92,6 +94,35 @@ def cases() -> Iterator[tuple[str, int]]:
 CASES = list(cases())
 each_case = pytest.mark.parametrize(("name", "count"), CASES)
 each_name = pytest.mark.parametrize("name", NAMES)
+
+
+TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=6)
+TEXTS = st.lists(TEXT, min_size=3, max_size=3)
+COLUMN = st.tuples(TEXT, TEXTS, TEXT, TEXTS)
+
+
+@each_case
+@given(subject=COLUMN, html=COLUMN, text=COLUMN, extras=st.none() | TEXTS)
+def test_texts_in_pieces_are_encoded_as_whole_ones_are(
+    name: str, count: int, extras: list[str] | None, **given_texts: tuple[Any, ...]
+) -> None:
+    """How a text came to be is not seen in what is sent."""
+    provider = make(name, count)
+    whole, pieces = {}, {}
+    for part, (head, first, middle, second) in given_texts.items():
+        whole[f"{part}s"] = [
+            f"{head}{one}{middle}{two}"
+            for one, two in zip(first[:count], second[:count], strict=True)
+        ]
+        columns = insides(first[:count]), insides(second[:count])
+        pieces[f"{part}s"] = Texts(
+            count, [inside(head), columns[0], inside(middle), columns[1]]
+        )
+    more = extras and [Extras(metadata={"fact": fact}) for fact in extras[:count]]
+    made = replace(messages(count), extras=more)
+    parts = provider.encode(replace(made, **pieces))
+    assert provider.encode(replace(made, **whole)) == parts
+    assert count == len([*map(json.loads, parts)])
 
 
 @each_name

@@ -196,7 +196,7 @@ class Cloudflare:
         return self._parts(messages) if self._format == "json" else self._raw(messages)
 
     def _raw(self, messages: Messages) -> list[bytes]:
-        form = Form()
+        form = Form(len(messages))
         form.fixed("from", _bare(self._envelope.sender))
         whole = self._skeleton.encode(messages)
         form.column("mime_message", (message.decode() for message in whole))
@@ -214,15 +214,15 @@ class Cloudflare:
         return Skeleton(self._envelope)
 
     def _parts(self, messages: Messages) -> list[bytes]:
-        form = Form()
+        form = Form(len(messages))
         form.fixed("from", _person(parse_mailbox(self._envelope.sender)))
         people = map(Mailbox, messages.names, messages.addresses)
         form.column("to", map(_person, people))
-        form.column("subject", messages.subjects)
+        form.text("subject", messages.subjects)
         if messages.htmls is not None:
-            form.column("html", messages.htmls)
+            form.text("html", messages.htmls)
         if messages.texts is not None:
-            form.column("text", messages.texts)
+            form.text("text", messages.texts)
         form.extras(self._envelope, messages, _fields)
         return form.rows()
 

@@ -223,17 +223,17 @@ class CloudMailin:
         """Return one JSON object per message."""
         if self._format == "raw":
             return self._encode_raw(messages)
-        form = Form()
+        form = Form(len(messages))
         form.fixed("from", self._envelope.sender)
         people = zip(messages.names, messages.addresses, strict=True)
         form.column("to", ([field.mailbox(name, address)] for name, address in people))
-        form.column("subject", messages.subjects)
+        form.text("subject", messages.subjects)
         if messages.texts is not None:
-            form.column("plain", messages.texts)
+            form.text("plain", messages.texts)
         if self._markdown and messages.markdowns is not None:
-            form.column("markdown", messages.markdowns)
+            form.text("markdown", messages.markdowns)
         elif messages.htmls is not None:
-            form.column("html", messages.htmls)
+            form.text("html", messages.htmls)
         if self._priority is not None:
             form.fixed("priority", self._priority)
         self._common(form)
@@ -245,7 +245,7 @@ class CloudMailin:
 
         "For raw messages, this must match" the header.
         """
-        form = Form()
+        form = Form(len(messages))
         form.fixed("from", field.as_in_header(self._envelope.sender))
         people = zip(messages.names, messages.addresses, strict=True)
         form.column("to", ([field.mailbox(n, ascii_domain(a))] for n, a in people))
