@@ -39,6 +39,7 @@ class Job:
         tls: whether the sink speaks TLS.
         main: the figure that the job is about, "speed" or "peak".
         once: one run is enough.
+        processes: of ours: one, since the sink needs the other core.
         shares: a sender's part of the rows, where it is too slow for all of them.
         extra: only when asked for by name.
     """
@@ -52,6 +53,7 @@ class Job:
     tls: bool = False
     main: str = "speed"
     once: bool = False
+    processes: int = 1
     shares: Mapping[str, float] = field(default_factory=dict)
     extra: bool = False
 

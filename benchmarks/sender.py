@@ -108,6 +108,7 @@ def _ours(job: Job, material: Material, sink: Sink) -> list[str]:
         *mailvolley("send", str(CAMPAIGN)),
         *("--recipients", str(material.parquet), "--base-url", sink.url),
         *("--runs-dir", str(OUT / "runs"), "--yes", "--json"),
+        *("--processes", str(job.processes)),
         *(word for setting in settings for word in ("--set", setting)),
     ]
 

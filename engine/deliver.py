@@ -48,6 +48,7 @@ from engine.providers.base import TOO_LARGE, Capabilities
 from engine.record import Attempt, RowOutcome
 from engine.render import Failure
 from engine.retry import Breaker, Decision, GiveUp, Retry, RetryPolicy, StopRun
+from engine.stages import Spent, Stage
 from engine.stop import Stop
 
 #: Splits of one batch at most, for each halving that it has room for. One bad message
@@ -70,6 +71,7 @@ class Delivery:
         stop: ends the run early.
         on_progress: called after every batch, with the messages it settled.
         left: rows that must not be mailed any more, and why.
+        spent: where the time goes: seconds of all workers together.
     """
 
     can: Capabilities
@@ -82,6 +84,7 @@ class Delivery:
     policy: RetryPolicy = field(default_factory=RetryPolicy)
     breaker: Breaker = field(default_factory=Breaker)
     random: Callable[[], float] = random.random
+    spent: Spent = field(default_factory=Spent)
 
     def __post_init__(self) -> None:
         """Let a stop end the wait for a turn."""
@@ -104,6 +107,8 @@ class Delivery:
         self, hand: Hand, chunk: pl.DataFrame, parent: str | None = None
     ) -> None:
         made = await hand.make(chunk)
+        self.spent.add(Stage.RENDER, made.rendering)
+        self.spent.add(Stage.ENCODE, made.encoding)
         await self._skip(made.failures)
         rests: list[tuple[str, list[int]]] = []
         for parcel in made.parcels:
@@ -147,7 +152,7 @@ class Delivery:
 
     def _has_left(self, parcel: Parcel) -> bool:
         """Whether a batch that may still be sent holds somebody who has left."""
-        if self.stop.requested or self.settled[parcel.rows[0]]:
+        if not self.left or self.stop.requested or self.settled[parcel.rows[0]]:
             return False
         known = self.journal.is_split(parcel.id) or self.journal.doubt_of(parcel.id)
         return not known and not self.left.keys().isdisjoint(parcel.rows)
@@ -308,6 +313,7 @@ class Delivery:
 
         def attempt(result: str, status: int | None, detail: str | None) -> Attempt:
             seconds = trio.current_time() - clock
+            self.spent.add(Stage.PROVIDER, seconds)
             return Attempt(number, began, seconds, result, status, detail)
 
         try:

@@ -18,6 +18,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
+import polars as pl
 import trio
 
 from engine.campaign import Canary, StopRules
@@ -93,10 +94,10 @@ class Guard:
             return False
         return handed_out >= max(1, math.ceil(self.mailable * self.canary.share))
 
-    def note(self, message_ids: list[str]) -> None:
+    def note(self, message_ids: pl.Series) -> None:
         """Remember who is in the canary, by our ids of their messages."""
         if self.canary is not None and not self.journal.fact(_SEEN):
-            self._message_ids.update(message_ids)
+            self._message_ids.update(message_ids.to_list())
 
     async def listen(self) -> None:
         """Wait as long as the canary is to; stop the run if it is not well."""

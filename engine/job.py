@@ -37,6 +37,7 @@ from engine.report import Report
 from engine.run import Ended, Run
 from engine.rundir import RunDirectory
 from engine.secret import Secret
+from engine.stages import Spent, Stage
 
 if TYPE_CHECKING:  # 6000 lines that only a rehearsal needs
     from engine.sandbox import Faults
@@ -294,7 +295,9 @@ async def perform(job: Job, options: Options) -> Report:
         if not isinstance(job, OldRun | Retry):
             rundir.clear_leftovers(job.folder, rehearsal=job.sandbox)
         await _close_overtaken(job)
-        plan, begun = job.choose()
+        spent = Spent()
+        with spent.on(Stage.PLAN):
+            plan, begun = job.choose()
         token = _agreed(plan, options, job, begun=begun)
         async with _address(plan, options, sandbox=job.sandbox) as base_url:
             run = Run(
@@ -304,6 +307,7 @@ async def perform(job: Job, options: Options) -> Report:
                 in_doubt=options.in_doubt,
                 drain=options.drain,
                 processes=choose(options.processes, plan),
+                spent=spent,
                 on_progress=options.on_progress,
             )
             options.on_start(run)
@@ -446,4 +450,6 @@ def _report(plan: Plan, out: Path | None, ended: Ended) -> Report:
         cause=cause,
         hint=hint,
         account=isinstance(ended.cause, AccountRejected),
+        stages={stage.value: took for stage, took in ended.spent.seconds.items()},
+        bound="" if ended.bound is None else str(ended.bound),
     )

@@ -28,6 +28,9 @@ class Report:
         cause: why it stopped, in a sentence; empty if nothing stopped it.
         hint: what to do about that; may be empty.
         account: whether it was the account that stopped it.
+        stages: seconds of each stage; see `engine.stages`.
+        bound: what took most of the time, in a sentence, and what to change; empty if
+            it did not come to sending.
     """
 
     campaign: str
@@ -41,11 +44,18 @@ class Report:
     cause: str
     hint: str
     account: bool
+    stages: dict[str, float]
+    bound: str
 
     @property
     def rows(self) -> int:
         """Input rows."""
         return sum(self.counts.values())
+
+    @property
+    def sent(self) -> int:
+        """Messages that this start has settled."""
+        return round(self.messages_per_second * self.seconds)
 
     @property
     def results(self) -> pl.LazyFrame:
@@ -98,6 +108,16 @@ class Report:
             "results": str(self.path),
             "seconds": round(self.seconds, 3),
             "messages_per_second": round(self.messages_per_second, 1),
+            "stages": {
+                stage: {
+                    "seconds": round(seconds, 3),
+                    "messages_per_second": round(self.sent / seconds, 1)
+                    if seconds
+                    else None,
+                }
+                for stage, seconds in self.stages.items()
+            },
+            "bound": self.bound,
         }
 
 

@@ -24,7 +24,7 @@ def contestants(rows: int, folder: Path, _: str) -> dict[str, Callable[[], objec
 
     def ours() -> None:
         for chunk in chunks:
-            batches, failures = maker.make(chunk)
+            batches, failures = maker.encode(maker.render(chunk))
             if failures:
                 raise AssertionError("a row of the benchmark could not be made")
             for batch in batches:

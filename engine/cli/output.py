@@ -114,7 +114,7 @@ def duration(seconds: float) -> str:
 
 def show_plan(plan: "Plan") -> None:
     """Tell what would be sent, to how many and how fast."""
-    manifest, limits = plan.manifest, plan.campaign.limits
+    manifest = plan.manifest
     way = f"by {plan.provider.name}"
     if manifest.rehearsal:
         way += " in a sandbox: nothing is mailed"
@@ -133,21 +133,12 @@ def show_plan(plan: "Plan") -> None:
         line("warning", "nobody on this list is to be mailed", colour="yellow")
         show_findings(plan)
         return
-    rates = [
-        f"{rate:g} {unit}/s"
-        for rate, unit in (
-            (limits.messages_per_second, "messages"),
-            (limits.requests_per_second, "requests"),
-        )
-        if rate is not None
-    ]
     most = count(manifest.batch_size, "message")
     requests = f"{plan.requests:,} of up to {most}"
     if plan.seconds is None:
         line("requests", f"{requests}, as fast as the provider answers")
     else:
-        pace = " and ".join(rates)
-        line("requests", f"{requests}; {duration(plan.seconds)} at {pace}")
+        line("requests", f"{requests}; {duration(plan.seconds)} at {plan.limits}")
     for part, why in plan.renderer.uncut.items():
         line("note", f"the {part} is filled row by row, which takes longer: {why}")
     for warning in plan.warnings:
@@ -207,6 +198,10 @@ def show_report(report: "Report", *, next_steps: list[str]) -> None:
             "took",
             f"{duration(report.seconds)}, {report.messages_per_second:,.0f} messages/s",
         )
+        stages = (f"{name} {took:.1f}" for name, took in report.stages.items())
+        line("stages", f"{' · '.join(stages)} s")
+    if report.bound:
+        line("bound by", report.bound)
     line("results", shown(report.path))
     for place, step in enumerate(next_steps):
         line("" if place else "next", step)

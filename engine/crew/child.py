@@ -149,7 +149,8 @@ async def _serve(
 
 def _tell(pipe: Pipe, number: int, known: dict[str, Parcel], made: Made) -> None:
     known.update((parcel.id, parcel) for parcel in made.parcels)
-    pipe.put(("made", number, [tuple(p) for p in made.parcels], made.failures))
+    columns = [tuple(parcel) for parcel in made.parcels]
+    pipe.put(("made", number, columns, *made[1:]))
 
 
 if __name__ == "__main__":

@@ -5,6 +5,7 @@ A process of the crew has hands of this kind, too: they are asked over its pipe.
 
 import hashlib
 from collections.abc import Callable, Iterable
+from time import perf_counter
 from types import TracebackType
 from typing import Protocol, Self
 
@@ -75,8 +76,13 @@ class Inline:
         self._batches.clear()
         self._requests.clear()
         self._kept = 0
-        made, failures = self._maker.make(chunk)
-        return Made(self._parcels(made), failures)
+        began = perf_counter()
+        rendered = self._maker.render(chunk)
+        halfway = perf_counter()
+        made, failures = self._maker.encode(rendered)
+        parcels = self._parcels(made)
+        ended = perf_counter()
+        return Made(parcels, failures, halfway - began, ended - halfway)
 
     async def ready(self, parcel: Parcel) -> Parcel:
         """Return the batch: nothing is lost here."""

@@ -12,7 +12,7 @@ from engine.batch import batches
 from engine.message import Batch, Messages
 from engine.planning import Plan
 from engine.providers.base import Provider
-from engine.render import Failure, Renderer
+from engine.render import Failure, Rendered, Renderer
 
 #: Bytes of a batch that are not its messages: brackets, keys, commas.
 FRAME = 256
@@ -46,9 +46,12 @@ class Maker:
             plan.renderer,
         )
 
-    def make(self, chunk: pl.DataFrame) -> tuple[list[Batch], list[Failure]]:
-        """Make batches of a chunk; and tell which rows failed."""
-        rendered = self.renderer.render(chunk)
+    def render(self, chunk: pl.DataFrame) -> Rendered:
+        """Render a chunk."""
+        return self.renderer.render(chunk)
+
+    def encode(self, rendered: Rendered) -> tuple[list[Batch], list[Failure]]:
+        """Make batches of what was rendered; and tell which rows failed."""
         most = self.provider.capabilities.max_batch_bytes - FRAME
         messages, parts, too_large = self._encoded(rendered.messages, most)
         made = batches(

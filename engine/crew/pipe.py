@@ -56,7 +56,7 @@ Order = tuple[Literal["make"], int, bytes] | tuple[Literal["halve", "send"], int
 #: From a process: which hand, and what came of its order. `sent` comes before the end
 #: of a `send`. `broken` is a bug of ours, with its traceback.
 Report = (
-    tuple[Literal["made"], int, list[Columns], list[Failure]]
+    tuple[Literal["made"], int, list[Columns], list[Failure], float, float]
     | tuple[Literal["sent"], int]
     | tuple[Literal["answered"], int, int, Outcomes]
     | tuple[Literal["failed"], int, Packed]

@@ -348,8 +348,8 @@ class Remote:
         report, _ = await process.ask(("make", self._number, self._chunk))
         if report is None:
             return None
-        _, columns, failures = _told_well("made", report)
-        made = Made([Parcel(*column) for column in columns], failures)
+        _, columns, *more = _told_well("made", report)
+        made = Made([Parcel(*column) for column in columns], *more)
         self._known = {parcel.id: parcel for parcel in made.parcels}
         return made
 
@@ -371,7 +371,7 @@ class Remote:
         report, _ = await process.ask(("halve", self._number, name))
         if report is None:
             return None
-        _, columns, _ = _told_well("made", report)
+        _, columns, *_ = _told_well("made", report)
         first, second = (Parcel(*column) for column in columns)
         for half in (first, second):
             self._known[half.id] = half

@@ -50,7 +50,7 @@ CREATE TABLE batch (
     size            INTEGER NOT NULL CHECK (size BETWEEN 1 AND high - low + 1),
     members         BLOB CHECK ((members IS NULL) = (size = high - low + 1)),
     intended_at     INTEGER NOT NULL,
-    state           TEXT NOT NULL CHECK ({_among('state', BatchState)}),
+    state           TEXT NOT NULL CHECK ({_among("state", BatchState)}),
     attempts        INTEGER NOT NULL CHECK (attempts >= 1),
     history         TEXT NOT NULL,
     doubted         INTEGER NOT NULL CHECK (doubted IN (0, 1)),
@@ -69,7 +69,7 @@ CREATE TABLE batch (
 
 CREATE TABLE settled_row (
     row        INTEGER PRIMARY KEY CHECK (row >= 0),
-    status     TEXT NOT NULL CHECK ({_among('status', Status)}),
+    status     TEXT NOT NULL CHECK ({_among("status", Status)}),
     reason     TEXT,
     detail     TEXT,
     settled_at INTEGER NOT NULL,
@@ -78,7 +78,7 @@ CREATE TABLE settled_row (
 
 CREATE TABLE found (
     row         INTEGER PRIMARY KEY,
-    status      TEXT NOT NULL CHECK ({_among('status', FINDABLE)}),
+    status      TEXT NOT NULL CHECK ({_among("status", FINDABLE)}),
     reason      TEXT,
     detail      TEXT,
     provider_id TEXT,

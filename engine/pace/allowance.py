@@ -66,6 +66,11 @@ class Allowance:
         """What the limits are multiplied with; 1.0 if there are none."""
         return self._clock.speed
 
+    @property
+    def is_unlimited(self) -> bool:
+        """Whether nothing holds anybody back."""
+        return self._messages is None and self._requests is None
+
     def fill(self) -> float:
         """Count all limits as just used up; return for how many seconds they are."""
         seconds = 0.0
@@ -132,7 +137,7 @@ class Allowance:
 
     def _rise(self) -> None:
         """Go a little faster if the last window was in use."""
-        if self._messages is None and self._requests is None:
+        if self.is_unlimited:
             return
         most = 1.0 if self._named else math.inf
         if self.factor * _IN_USE <= self._use.before:

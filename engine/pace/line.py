@@ -108,6 +108,12 @@ class Gate:
         self._probe: Turn | None = None
         self._not_before = -math.inf
 
+    @property
+    def is_open(self) -> bool:
+        """Whether all may depart now."""
+        past = self._not_before == -math.inf
+        return self._open and (past or trio.current_time() >= self._not_before)
+
     def seconds_until(self, *, crowded: bool) -> float:
         """Say how long the gate stays shut; infinite if until a turn has ended.
 
@@ -199,17 +205,22 @@ class Line:
     async def admit(self, turn: Turn) -> None:
         """Wait at the entry."""
         self.begin()
-        await self._pass(self._entry, turn.messages, ahead=True)
-        self._pending[turn] = trio.current_time()
+        if not self._is_clear(self._entry):
+            await self._pass(self._entry, turn.messages, ahead=True)
+            self._pending[turn] = trio.current_time()
+        else:
+            self._pending[turn] = math.inf  # no limit, so there is no lead to learn
         self._pending_messages += turn.messages
 
     async def depart(self, turn: Turn) -> None:
         """Wait at the exit, and put the departure on record."""
         if turn not in self._pending:
             raise RuntimeError("depart() is for once, within `async with` of its turn")
-        took = trio.current_time() - self._pending[turn]
-        self._lead += (min(took, _MOST_LEAD) - self._lead) / 8
-        await self._pass(self._exit, turn.messages, ahead=False)
+        if self._pending[turn] < math.inf:
+            took = trio.current_time() - self._pending[turn]
+            self._lead += (min(took, _MOST_LEAD) - self._lead) / 8
+        if not self._is_clear(self._exit):
+            await self._pass(self._exit, turn.messages, ahead=False)
         self._leaving[turn] = await self.allowance.depart(turn.messages)
         self._leave_pending(turn)
         self._in_flight[turn] = self.gate.storms
@@ -220,9 +231,10 @@ class Line:
 
     def sent(self, turn: Turn) -> None:
         """The request is on the wire: its second begins."""
-        for sent in self._leaving.pop(turn, ()):
-            sent()
-        self._tell()
+        if (leaving := self._leaving.pop(turn, None)) is not None:
+            for sent in leaving:
+                sent()
+            self._tell()
 
     def end(self, turn: Turn, *, answered: bool) -> None:
         """Forget the turn, wherever it stands."""
@@ -284,6 +296,11 @@ class Line:
                 await self._closed.wait()
         else:
             await self._news.park()
+
+    def _is_clear(self, queue: trio.StrictFIFOLock) -> bool:
+        """Whether there is nothing to wait for: as most runs know no limit."""
+        free = not (self._closed.is_set() or queue.locked())
+        return free and self.allowance.is_unlimited and self.gate.is_open
 
     def _expect_open(self) -> None:
         if self._closed.is_set():

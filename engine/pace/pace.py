@@ -3,7 +3,9 @@
 import math
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
+from typing import Self
 
+from engine.campaign import Limits
 from engine.pace.allowance import Allowance
 from engine.pace.line import Line, Turn
 
@@ -84,6 +86,30 @@ class Pace:
             batch_size=batch_size,
         )
         self._line = Line(allowance, start_empty=start_empty)
+
+    @classmethod
+    def of(cls, limits: Limits, batch_size: int, *, resumed: bool) -> Self:
+        """Make the pace of a run.
+
+        A run keeps its batches when it is taken up with lower limits; one that is
+        larger than the new limits allow at once is then a burst of its own.
+
+        Args:
+            limits: of the campaign.
+            batch_size: the most messages of one request.
+            resumed: whether an earlier start may have used them up a moment ago.
+        """
+        rate = limits.messages_per_second
+        burst = None if limits.burst is None else max(limits.burst, batch_size)
+        if burst is None and rate is not None and batch_size > max(rate, 1):
+            burst = batch_size
+        return cls(
+            messages_per_second=rate,
+            requests_per_second=limits.requests_per_second,
+            burst=burst,
+            batch_size=batch_size,
+            start_empty=resumed,
+        )
 
     @property
     def storms_in_a_row(self) -> int:

@@ -73,6 +73,19 @@ class Plan:
         ]
         return max(paces) if paces else None
 
+    @property
+    def limits(self) -> str:
+        """The limits that hold, as people write them; empty without any."""
+        limits = self.campaign.limits
+        return " and ".join(
+            f"{rate:g} {unit}/s"
+            for rate, unit in (
+                (limits.messages_per_second, "messages"),
+                (limits.requests_per_second, "requests"),
+            )
+            if rate is not None
+        )
+
     def sample(self, count: int = SAMPLE) -> tuple[Messages, list[str]]:
         """Render the first rows to be mailed.
 

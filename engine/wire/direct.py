@@ -32,7 +32,7 @@ class Direct:
         return Response(
             status=answer.status,
             headers={
-                _text(name).lower(): _text(value) for name, value in answer.headers
+                _text(name.lower()): _text(value) for name, value in answer.headers
             },
             body=answer.take(),
             received_at=datetime.now(UTC),
@@ -44,7 +44,8 @@ class Direct:
 
 
 def _text(field: bytes) -> str:
+    field = field.strip(b" \t")
     try:
-        return field.strip(b" \t").decode()
+        return field.decode()
     except UnicodeDecodeError:
-        return field.strip(b" \t").decode("latin-1")
+        return field.decode("latin-1")

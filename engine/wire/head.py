@@ -2,7 +2,6 @@
 
 import re
 from collections.abc import Mapping
-from functools import lru_cache
 from typing import Final
 
 from engine.message import Request
@@ -10,6 +9,8 @@ from engine.wire.url import place
 
 #: What says where a request goes and where it ends.
 _NOT_THEIRS: Final = frozenset({"host", "content-length", "transfer-encoding"})
+#: Heads of one wire that are remembered; an id in a path or a header makes many.
+_KNOWN: Final = 256
 _TOKEN: Final = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 #: What a value may hold. More is allowed than ASCII, but not what would end it.
 _VALUE: Final = re.compile(rb"[^\x00-\x08\x0a-\x1f\x7f]*")
@@ -27,7 +28,7 @@ class Heads:
         self._base_url = base_url
         self._host = b"Host: " + place(base_url).netloc + b"\r\n"
         self._always = {name: _field(name, value) for name, value in headers.items()}
-        self._beside: dict[tuple[str, ...], bytes] = {}
+        self._known: dict[tuple[object, ...], bytes] = {}
 
     def head(self, request: Request) -> bytes:
         """Return the head of a request, the length of its body included.
@@ -38,20 +39,22 @@ class Heads:
             ValueError: a method or a header that would break the request, or that is
                 not for the request to say.
         """
-        names = tuple(request.headers)
-        if (ours := self._beside.get(names)) is None:
-            ours = self._beside[names] = self._ours_beside(names)
-        fields = [_line(request.method, self._base_url, request.path), ours]
-        fields += [_cached_field(*field) for field in request.headers.items()]
-        fields.append(b"Content-Length: %d\r\n\r\n" % len(request.body))
-        return b"".join(fields)
+        alike = (request.method, request.path, *request.headers.items())
+        if (known := self._known.get(alike)) is None:
+            known = self._without_length(request)
+            if len(self._known) < _KNOWN:
+                self._known[alike] = known
+        return b"%b%d\r\n\r\n" % (known, len(request.body))
 
-    def _ours_beside(self, names: tuple[str, ...]) -> bytes:
-        theirs = {name.lower() for name in names}
+    def _without_length(self, request: Request) -> bytes:
+        """Return a head up to the length of the body."""
+        theirs = {name.lower() for name in request.headers}
         if wrong := theirs & _NOT_THEIRS:
             raise ValueError(f"{', '.join(wrong)}: not the request's to say")
-        fields = [v for name, v in self._always.items() if name.lower() not in theirs]
-        return b"".join([self._host, *fields])
+        ours = [v for name, v in self._always.items() if name.lower() not in theirs]
+        fields = [_line(request.method, self._base_url, request.path), self._host]
+        fields += [*ours, *(_field(*field) for field in request.headers.items())]
+        return b"".join([*fields, b"Content-Length: "])
 
 
 def is_field(name: bytes, value: bytes) -> bool:
@@ -65,11 +68,6 @@ def _field(name: str, value: str) -> bytes:
     return f"{name}: {value}\r\n".encode()
 
 
-#: Not for credentials, which nothing need remember for longer than the wire lives.
-_cached_field = lru_cache(256)(_field)
-
-
-@lru_cache(256)
 def _line(method: str, base_url: str, path: str) -> bytes:
     if not _TOKEN.fullmatch(method.encode()):
         raise ValueError(f"{method!r} is no method")
