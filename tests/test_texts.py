@@ -34,6 +34,8 @@ def test_many_texts_are_escaped_as_each_is(texts: list[str]) -> None:
 
 
 @given(st.lists(PIECE, min_size=1, max_size=5))
+@example([["a\x7fb", "", "c"]])
+@example(["x" * 600_000, ["\x7f", "é", "\n"]])
 def test_what_is_composed_is_read_and_encoded_as_if_it_were_whole(
     pieces: list[str | list[str]],
 ) -> None:
