@@ -18,7 +18,8 @@ FLOORS = (
     {"record", "mime"},
     {"campaign", "address", "render", "batch", "retry", "providers", "webhooks"},
     {"tracking", "lint"},
-    {"parquet", "rundir", "database"},
+    {"parquet", "spool", "rundir", "database"},
+    {"duplicates"},
     {"manifest", "snapshot"},
     {"recipients", "secret", "journal", "wire", "pace", "results", "events"}
     | {"suppression", "unsubscribe", "asked", "fetched", "resolver"},
