@@ -4,7 +4,7 @@ polars writes a whole frame or the result of a query; a query over a long list h
 more of it the longer it is. Frames that come from a generator are written as they come.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import polars as pl
@@ -64,8 +64,9 @@ def rows(path: Path) -> int:
     return count
 
 
-def groups(path: Path) -> Iterator[pl.DataFrame]:
-    """Read a file in pieces of `GROUP` rows, in order."""
+def groups(path: Path, columns: Sequence[str] | None = None) -> Iterator[pl.DataFrame]:
+    """Read a file in pieces of `GROUP` rows, in order; some columns or all."""
     scan = pl.scan_parquet(path)
+    wanted = scan if columns is None else scan.select(columns)
     for start in range(0, rows(path), GROUP):
-        yield scan.slice(start, GROUP).collect()
+        yield wanted.slice(start, GROUP).collect()
