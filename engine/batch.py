@@ -10,6 +10,8 @@ import uuid
 from collections.abc import Iterator, Sequence
 from typing import Final
 
+import polars as pl
+
 from engine.message import Batch, Messages
 
 #: Root of all message ids: uuid5 of the URL namespace and our name.
@@ -29,8 +31,8 @@ _DIGITS: Final = [
 _VARIANT: Final = bytes.maketrans(b"0123456789abcdef", b"89ab" * 4)
 
 
-def message_ids(campaign: str, keys: Sequence[str]) -> list[str]:
-    """Return the id of each key's message: uuid5 of the campaign and the key.
+def message_ids(campaign: str, keys: Sequence[str]) -> pl.Series:
+    """Return the id of each key's message, str: uuid5 of the campaign and the key.
 
     Written out instead of calling `uuid.uuid5`, which takes five times as long; ten
     million rows pass here.
@@ -47,15 +49,16 @@ def message_ids(campaign: str, keys: Sequence[str]) -> list[str]:
     return _uuids("".join(hashes).encode(), len(hashes))
 
 
-def _uuids(hashes: bytes, count: int) -> list[str]:
+def _uuids(hashes: bytes, count: int) -> pl.Series:
     """Write SHA-1 hashes, 40 hex digits each, as UUIDs: a digit of all at a time."""
-    written = bytearray(b"-" * 36 * count)
+    lines = bytearray((b"-" * 36 + b"\n") * count)
     for place, digit in _DIGITS:
-        written[place::36] = hashes[digit::40]
-    written[14::36] = b"5" * count  # the version
-    written[19::36] = hashes[16::40].translate(_VARIANT)
-    text = written.decode()
-    return [text[start : start + 36] for start in range(0, 36 * count, 36)]
+        lines[place::37] = hashes[digit::40]
+    lines[14::37] = b"5" * count  # the version
+    lines[19::37] = hashes[16::40].translate(_VARIANT)
+    # Cut by polars: as Python strings they would take three times as long.
+    texts = pl.Series([lines.decode()], dtype=pl.String).str.split("\n").explode()
+    return texts.head(count)
 
 
 def batch_id(campaign: str, generation: int, members: Sequence[str]) -> str:

@@ -205,7 +205,7 @@ def _final(
             "key",
             "address",
             "name",
-            pl.Series("message_id", ids, dtype=pl.String),
+            ids.alias("message_id"),
             "status",
             "reason",
             "detail",

@@ -167,29 +167,28 @@ class ListLook:
 
     def _pick(self, rows: pl.DataFrame, data: pl.DataFrame) -> None:
         """Keep the rows whose messages tell most."""
-        texts = data.select(pl.col(pl.String).fill_null(""))
-        size = texts.select(
-            size=pl.sum_horizontal(pl.all().str.len_chars(), pl.lit(0)),
-            empty=pl.sum_horizontal((pl.all() == "").cast(pl.Int64), pl.lit(0)),
-            wide=pl.any_horizontal(
-                pl.all().str.len_bytes() != pl.all().str.len_chars(),
-                pl.lit(value=False),
-            ),
-        ).with_columns(rows["row"])
-        if size.height != rows.height:  # no column of text at all
-            size = size.head(0)
-        first, last = rows.head(1), rows.tail(1)
         if "first" not in self._picked:
-            self._picked["first"] = (0, _copied(first))
-        self._picked["last"] = (0, last)
-        for name in ("size", "empty"):
-            if size.height:
-                place = size[name].arg_max() or 0
-                self._keep_most(name, float(size[name][place]), rows[place])
-        if "wide" not in self._picked and size.height and size["wide"].any():
-            wide = rows.filter(size["wide"]).head(1)
-            self._picked["wide"] = (0, _copied(wide))
+            self._picked["first"] = (0, _copied(rows.head(1)))
+        self._picked["last"] = (0, rows.tail(1))
+        texts = data.select(pl.col(pl.String).fill_null(""))
+        if texts.width:
+            self._pick_by_text(rows, texts)
         self._pick_random(rows)
+
+    def _pick_by_text(self, rows: pl.DataFrame, texts: pl.DataFrame) -> None:
+        found = texts.select(
+            size=pl.sum_horizontal(pl.all().str.len_bytes()),
+            empty=pl.sum_horizontal(pl.all() == ""),
+        )
+        for name in found.columns:
+            place = found[name].arg_max() or 0
+            self._keep_most(name, found[name][place], rows[place])
+        if "wide" in self._picked:
+            return
+        is_wide = pl.all().str.len_bytes() != pl.all().str.len_chars()
+        wide = rows.filter(texts.select(pl.any_horizontal(is_wide)).to_series())
+        if wide.height:
+            self._picked["wide"] = (0, _copied(wide.head(1)))
 
     def _pick_random(self, rows: pl.DataFrame) -> None:
         if self._random is not None and self._random.height == _RANDOM:

@@ -77,7 +77,9 @@ def test_results_have_the_columns_that_are_promised(desk: Desk, sandbox: Site) -
         "latency_ms": pl.Float32,
     }
     assert results["key"].to_list() == [f"{row:05}" for row in range(100)]
-    assert results["message_id"].to_list() == message_ids("letter", results["key"])
+    assert results["message_id"].to_list() == list(
+        message_ids("letter", results["key"])
+    )
     assert results["batch"].n_unique() == 10
     assert set(results["attempts"]) == {1}
     assert set(results["http_status"]) == {200}
