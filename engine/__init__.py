@@ -11,11 +11,11 @@ The house, from the doors down; a file imports only from floors below its own:
     edges      recipients/  journal/  wire  pace/  results  events/  secret
                suppression  unsubscribe
                asked  fetched
-    files      manifest  snapshot  │  rundir  parquet  database
+    files      manifest  snapshot  │  duplicates  │  rundir  parquet  spool  database
     decisions  tracking/ │
                campaign/  address  render/  batch  retry  providers/  webhooks/
                │  mime/
-    words      message  texts  outcome  record  event  errors
+    words      message  texts  outcome  record  event  stages  errors
 
     sandbox/   the other side of the wire; it knows the words at most
 

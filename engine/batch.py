@@ -10,6 +10,9 @@ import uuid
 from bisect import bisect_right
 from collections.abc import Iterator, Sequence
 from itertools import accumulate
+from typing import Final
+
+import polars as pl
 
 from engine.message import Batch, Messages
 
@@ -17,26 +20,47 @@ from engine.message import Batch, Messages
 NAMESPACE = uuid.uuid5(uuid.NAMESPACE_URL, "mailvolley")
 
 
-def message_ids(campaign: str, keys: Sequence[str]) -> list[str]:
-    """Return the id of each key's message: uuid5 of the campaign and the key.
+#: Places of a written UUID that hold a digit of the hash, and which; those of the
+#: hyphens, the version and the variant aside.
+_DIGITS: Final = [
+    (place, place - dashes)
+    for dashes, places in enumerate(
+        (range(8), range(9, 13), range(15, 18), range(20, 23), range(24, 36))
+    )
+    for place in places
+]
+#: The first digit of the variant: its two highest bits are 10.
+_VARIANT: Final = bytes.maketrans(b"0123456789abcdef", b"89ab" * 4)
 
-    Written out instead of calling `uuid.uuid5`, which takes three times as long; ten
+
+def message_ids(campaign: str, keys: Sequence[str]) -> pl.Series:
+    """Return the id of each key's message, str: uuid5 of the campaign and the key.
+
+    Written out instead of calling `uuid.uuid5`, which takes five times as long; ten
     million rows pass here.
 
     Source:
         RFC 9562, section 5.5.
     """
     root = hashlib.sha1(uuid.uuid5(NAMESPACE, campaign).bytes, usedforsecurity=False)
-    made = []
+    hashes = []
     for key in keys:
         name = root.copy()
         name.update(key.encode())
-        octets = bytearray(name.digest()[:16])
-        octets[6] = octets[6] & 0x0F | 0x50  # version 5
-        octets[8] = octets[8] & 0x3F | 0x80  # the RFC's variant
-        text = octets.hex()
-        made.append(f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}")
-    return made
+        hashes.append(name.hexdigest())
+    return _uuids("".join(hashes).encode(), len(hashes))
+
+
+def _uuids(hashes: bytes, count: int) -> pl.Series:
+    """Write SHA-1 hashes, 40 hex digits each, as UUIDs: a digit of all at a time."""
+    lines = bytearray((b"-" * 36 + b"\n") * count)
+    for place, digit in _DIGITS:
+        lines[place::37] = hashes[digit::40]
+    lines[14::37] = b"5" * count  # the version
+    lines[19::37] = hashes[16::40].translate(_VARIANT)
+    # Cut by polars: as Python strings they would take three times as long.
+    texts = pl.Series([lines.decode()], dtype=pl.String).str.split("\n").explode()
+    return texts.head(count)
 
 
 def batch_id(campaign: str, generation: int, members: Sequence[str]) -> str:

@@ -13,8 +13,8 @@
     data struct     the columns that the templates read
 
 The list is read once, even where it could be read again: a query may not give the same
-rows twice. Memory holds one hash per row while duplicates are found, else one group of
-rows at a time.
+rows twice. Memory holds a small hash per row while duplicates are found, else one group
+of rows at a time.
 """
 
 import itertools
@@ -22,21 +22,25 @@ from collections import Counter
 from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Final
 
 import polars as pl
 
 from engine import address, batch, parquet
+from engine.duplicates import Duplicates
 from engine.outcome import Status
 from engine.parquet import GROUP
+from engine.spool import Spool
 
 NO_KEY = "the recipient's own id is missing"
 
 #: Finds who must not be mailed: normalised addresses to `suppressed`, the reason, and
 #: `source`, both str, null for who may be.
 Suppressed = Callable[[pl.Series], pl.DataFrame]
-#: Nobody is left out by their address.
-_NOBODY: Final = {"suppressed": pl.String(), "source": pl.String()}
+_SENTENCES: Final = {**address.SENTENCES, "key_missing": NO_KEY}
+#: Nobody has been written to.
+_SENT: Final = {"message_id": pl.String(), "run": pl.String()}
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +90,8 @@ def write(
 
     Args:
         frame: the list, in input order.
-        path: the file to write; beside it a second one exists for a while.
+        path: the file to write; beside it a folder exists for a while, several times as
+            large.
         campaign: the campaign's name, for the message ids.
         columns: which columns of the list mean what.
         limit: take only so many rows, from the first.
@@ -100,24 +105,24 @@ def write(
     Raises:
         polars.exceptions.PolarsError: the list cannot be read.
     """
-    aside = path.with_name(f".{path.name}.checked")
     wanted = frame if limit is None else frame.head(limit)
-    hashes: list[pl.DataFrame] = []
     counts: Counter[Status | None] = Counter()
     leaving = leaving or Leaving()
-    try:
-        checked = _checked(wanted, columns, leaving, first_row=0)
-        schema = pl.Schema({**checked.collect_schema(), **_NOBODY})
-        parquet.write(aside, _pieces(wanted, columns, leaving, hashes), schema)
-        if not parquet.rows(aside):
+    with TemporaryDirectory(prefix=f".{path.name}.", dir=path.parent) as folder:
+        spool = Spool(Path(folder))
+        identity = "mail" if columns.key is None else "key"
+        duplicates = Duplicates("mail", identity)
+        for piece in wanted.collect_batches(chunk_size=GROUP, lazy=True):
+            checked = _checked(piece, columns, leaving)
+            duplicates.add(checked, pl.col("status").is_null())
+            spool.add(checked)
+        if not sum(spool.heights):
             return {}
-        twins = _duplicates(aside, hashes)
-        final = _final(aside, twins, campaign, leaving.sent)
+        twins = duplicates.found(spool)
+        final = _final(spool, identity, campaign, twins, leaving.sent)
         first = next(final)
         pieces = _counted(itertools.chain([first], final), counts, look)
         parquet.write(path, pieces, first.schema)
-    finally:
-        aside.unlink(missing_ok=True)
     return dict(counts)
 
 
@@ -137,144 +142,112 @@ def chunks(path: Path, size: int) -> Iterator[pl.DataFrame]:
         yield rest
 
 
-def _checked(
-    frame: pl.LazyFrame, columns: Columns, leaving: Leaving, *, first_row: int
-) -> pl.LazyFrame:
-    """One row per input row, with the reason why it cannot be mailed."""
-    to_mail = address.encoded(pl.col(columns.address).cast(pl.String))
-    key = to_mail if columns.key is None else pl.col(columns.key).cast(pl.String)
-    name = pl.lit("") if columns.name is None else pl.col(columns.name).cast(pl.String)
-    known = frame.select(
-        key=key.fill_null("").str.strip_chars(),
-        address=to_mail.fill_null(""),
-        name=name.fill_null("").str.strip_chars(),
-        data=pl.struct(sorted({columns.address, *columns.data})),
-    )
-    no_key = pl.when(pl.col("key") == "").then(pl.lit("key_missing"))
-    nowhere = pl.when(
-        pl.lit(leaving.special_use) & address.is_special_use(pl.col("mail"))
-    )
-    unreachable = nowhere.then(pl.lit("address_special_use"))
-    return (
-        known.with_row_index("row", offset=first_row)
-        .with_columns(
-            pl.col("row").cast(pl.UInt64),
-            mail=address.normalised(pl.col("address")),
-        )
-        .with_columns(
-            reason=pl.coalesce(address.problem(pl.col("address")), unreachable, no_key)
-        )
-        .with_columns(identity="mail" if columns.key is None else "key")
-    )
-
-
-def _pieces(
-    frame: pl.LazyFrame,
-    columns: Columns,
-    leaving: Leaving,
-    hashes: list[pl.DataFrame],
-) -> Iterator[pl.DataFrame]:
-    """Check the list piece by piece, and keep a hash of each row's identity.
+def _checked(piece: pl.DataFrame, columns: Columns, leaving: Leaving) -> pl.DataFrame:
+    """Give each row what is to be frozen of it, and the reason why it is not mailed.
 
     The query engine only reads: with the checks in the query, it reads far ahead.
     """
-    first_row = 0
-    for piece in frame.collect_batches(chunk_size=GROUP, lazy=True):
-        checked = _checked(
-            piece.lazy(), columns, leaving, first_row=first_row
-        ).collect()
-        if leaving.suppressed is None:
-            nobody = pl.lit(None, dtype=pl.String())
-            checked = checked.with_columns(suppressed=nobody, source=nobody)
-        else:
-            checked = checked.hstack(leaving.suppressed(checked["mail"]))
-        good = checked.filter(
-            pl.col("reason").is_null() & pl.col("suppressed").is_null()
-        )
-        hashes.append(good.select("row", pl.col("mail", "identity").hash()))
-        first_row += piece.height
-        yield checked
+    to_mail = piece.select(
+        address.encoded(pl.col(columns.address).cast(pl.String)).fill_null("")
+    ).to_series()
+    known = piece.select(
+        key=to_mail if columns.key is None else _text(columns.key),
+        address=to_mail,
+        name=pl.lit("") if columns.name is None else _text(columns.name),
+        data=pl.struct(sorted({columns.address, *columns.data})),
+    ).with_columns(mail=address.folded(pl.col("address")))
+    return known.hstack(_verdicts(known, leaving))
 
 
-def _duplicates(aside: Path, hashes: list[pl.DataFrame]) -> pl.DataFrame:
-    """Find the rows whose address or key an earlier row has.
+def _text(column: str) -> pl.Expr:
+    return pl.col(column).cast(pl.String).fill_null("").str.strip_chars()
 
-    First the hashes of all rows tell who may be one; then those few are gone through
-    in order, exactly: a row that is left out does not make a later one a duplicate.
-    """
-    known = pl.concat(hashes)
-    hashes.clear()
-    suspects = known.select("row").filter(
-        _repeated(known["mail"]) | _repeated(known["identity"])
+
+def _verdicts(known: pl.DataFrame, leaving: Leaving) -> pl.DataFrame:
+    """Return status, reason and detail of each row, null for who may be mailed."""
+    no_key = pl.when(pl.col("key") == "").then(pl.lit("key_missing"))
+    reasons = [address.problem(pl.col("address"))]
+    if leaving.special_use:
+        nowhere = pl.when(address.is_special_use(pl.col("mail")))
+        reasons.append(nowhere.then(pl.lit("address_special_use")))
+    found = known.select(reason=pl.coalesce(*reasons, no_key))
+    invalid = found.select(
+        status=pl.when(pl.col("reason").is_not_null()).then(pl.lit(Status.INVALID)),
+        reason="reason",
+        detail=pl.col("reason").replace_strict(
+            _SENTENCES, default=None, return_dtype=pl.String
+        ),
     )
-    del known
-    first_with_address: dict[str, int] = {}
-    first_with_key: dict[str, int] = {}
-    found: list[tuple[int, str, str]] = []
-    for group in parquet.groups(aside):
-        looked_at = group.join(suspects, on="row", how="semi", maintain_order="left")
-        for row, mail, key in looked_at.select("row", "mail", "identity").iter_rows():
-            if (first := first_with_address.get(mail)) is not None:
-                found.append((row, "same_address", f"row {first} has the same address"))
-            elif (first := first_with_key.get(key)) is not None:
-                found.append((row, "same_key", f"row {first} has the same key"))
-            else:
-                first_with_address[mail] = first_with_key[key] = row
-    schema = {"row": pl.UInt64, "twin": pl.String, "where": pl.String}
-    return pl.DataFrame(found, schema=schema, orient="row")
-
-
-def _repeated(hashes: pl.Series) -> pl.Series:
-    """Mark what occurs more than once, by sorting: a hash table takes more memory."""
-    ordered = hashes.sort()
-    return hashes.is_in(ordered.filter(ordered == ordered.shift()).unique().implode())
+    if leaving.suppressed is None:
+        return invalid
+    refused = pl.col("suppressed").is_not_null()
+    return invalid.hstack(leaving.suppressed(known["mail"])).select(
+        status=pl.coalesce("status", pl.when(refused).then(pl.lit(Status.SUPPRESSED))),
+        reason=pl.coalesce("reason", "suppressed"),
+        detail=pl.coalesce("detail", pl.when(refused).then("source")),
+    )
 
 
 def _final(
-    aside: Path, duplicates: pl.DataFrame, campaign: str, sent: pl.DataFrame | None
+    spool: Spool,
+    identity: str,
+    campaign: str,
+    twins: pl.DataFrame,
+    sent: pl.DataFrame | None,
 ) -> Iterator[pl.DataFrame]:
-    """Give each row of the list its id, and its status if it is not to be mailed."""
-    invalid, refused, twin, before = (
-        pl.col(name).is_not_null() for name in ("reason", "suppressed", "twin", "run")
-    )
-    sentences = {**address.SENTENCES, "key_missing": NO_KEY}
-    if sent is None:
-        sent = pl.DataFrame(schema={"message_id": pl.String, "run": pl.String})
-    for group in parquet.groups(aside):
-        ids = batch.message_ids(campaign, group["identity"].to_list())
-        joined = (
-            group.with_columns(message_id=pl.Series(ids, dtype=pl.String))
-            .join(duplicates, on="row", how="left", maintain_order="left")
-            .join(sent, on="message_id", how="left", maintain_order="left")
-        )
-        yield joined.select(
-            "row",
+    """Give each row of the list its id, and leave out duplicates."""
+    start = 0
+    for group in spool.take():
+        end = start + group.height
+        ids = batch.message_ids(campaign, group[identity].to_list())
+        numbered = group.select(
+            pl.int_range(start, end, dtype=pl.UInt64).alias("row"),
             "key",
             "address",
             "name",
-            "message_id",
-            status=pl.when(invalid)
-            .then(pl.lit(Status.INVALID))
-            .when(refused)
-            .then(pl.lit(Status.SUPPRESSED))
-            .when(twin | before)
-            .then(pl.lit(Status.DUPLICATE)),
-            reason=pl.coalesce(
-                "reason",
-                "suppressed",
-                "twin",
-                pl.when(before).then(pl.lit("sent_before")),
-            ),
-            detail=pl.coalesce(
-                pl.col("reason").replace_strict(
-                    sentences, default=None, return_dtype=pl.String
-                ),
-                pl.when(refused).then("source"),
-                "where",
-                pl.format("the run {} has written to them", "run"),
-            ),
-            data="data",
+            ids.alias("message_id"),
+            "status",
+            "reason",
+            "detail",
+            "data",
         )
+        later = twins.filter(pl.col("row").is_between(start, end - 1))
+        yield _leave_out(
+            _leave_out(numbered, later, by="row"),
+            _written_to(numbered, sent),
+            by="message_id",
+        )
+        start = end
+
+
+def _written_to(group: pl.DataFrame, sent: pl.DataFrame | None) -> pl.DataFrame:
+    """Say of whom in a group there is mail already, in the form of `_leave_out`."""
+    known = pl.DataFrame(schema=_SENT) if sent is None else sent
+    # The smaller side becomes the table that the join looks things up in.
+    return known.join(group.select("message_id"), on="message_id", how="semi").select(
+        "message_id",
+        why=pl.lit("sent_before"),
+        how=pl.format("the run {} has written to them", "run"),
+    )
+
+
+def _leave_out(group: pl.DataFrame, found: pl.DataFrame, *, by: str) -> pl.DataFrame:
+    """Make duplicates of the rows that `found` names, if they would be mailed.
+
+    Args:
+        group: of the frozen list.
+        found: the column `by`, unique; why str, how str: reason and detail.
+        by: names a row.
+    """
+    if found.is_empty():
+        return group
+    joined = group.join(found, on=by, how="left", maintain_order="left")
+    leaves = pl.col("status").is_null() & pl.col("why").is_not_null()
+    return joined.with_columns(
+        status=pl.when(leaves).then(pl.lit(Status.DUPLICATE)).otherwise("status"),
+        reason=pl.when(leaves).then("why").otherwise("reason"),
+        detail=pl.when(leaves).then("how").otherwise("detail"),
+    ).select(group.columns)
 
 
 def _counted(

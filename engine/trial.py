@@ -220,7 +220,7 @@ def _frozen(rows: pl.DataFrame, to: list[str], name: str, run: str) -> pl.DataFr
     return (
         each.with_columns(
             key=pl.format("row {}", "row"),
-            message_id=pl.Series(ids, dtype=pl.String),
+            message_id=ids,
             status=nothing,
             reason=nothing,
             detail=nothing,

@@ -14,11 +14,12 @@ ENGINE = ROOT / "engine"
 #: From the ground up. A room may import from the floors below its own and, among its
 #: own walls, whatever it likes. `errors`, `outcome` are words that all may use.
 FLOORS = (
-    {"errors", "outcome", "message", "texts", "event"},
+    {"errors", "outcome", "message", "texts", "event", "stages"},
     {"record", "mime"},
     {"campaign", "address", "render", "batch", "retry", "providers", "webhooks"},
     {"tracking", "lint"},
-    {"parquet", "rundir", "database"},
+    {"parquet", "spool", "rundir", "database"},
+    {"duplicates"},
     {"manifest", "snapshot"},
     {"recipients", "secret", "journal", "wire", "pace", "results", "events"}
     | {"suppression", "unsubscribe", "asked", "fetched", "resolver"},

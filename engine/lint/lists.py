@@ -8,6 +8,8 @@ way it picks the rows whose messages are looked at.
 from collections import Counter
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import cache
+from io import BytesIO
 from types import MappingProxyType
 from typing import Final
 
@@ -122,24 +124,23 @@ class ListLook:
         self._pick(mailable, data)
 
     def _look_at_addresses(self, rows: pl.DataFrame) -> None:
+        # Who is mailed has one @. Split, it is found in a quarter of the time that
+        # regular expressions take.
+        halves = pl.col("address").str.to_lowercase().str.split_exact("@", 1)
         known = rows.select(
-            "row",
-            "key",
-            local=pl.col("address").str.extract(r"^(.*)@").str.to_lowercase(),
-            domain=pl.col("address").str.extract(r"@([^@]*)$").str.to_lowercase(),
-        )
+            "row", "key", halves.struct.rename_fields(["local", "domain"])
+        ).unnest("address")
         self._roles.add(known.filter(pl.col("local").is_in(ROLES)), "local")
-        table = slips()
-        wrong = known.filter(pl.col("domain").is_in(list(table)))
-        meant = pl.col("domain").replace(table)
-        said = pl.format("{}, perhaps {}", pl.col("domain"), meant)
+        domains = known["domain"].value_counts()
+        slipped = domains.join(_meant(), on="domain")
+        wrong = known.join(slipped, on="domain", maintain_order="left")
+        said = pl.format("{}, perhaps {}", "domain", "meant")
         self._slips.add(wrong.with_columns(said=said), "said")
-        foreign = known.filter(pl.col("domain").str.contains("xn--", literal=True))
-        mixed = [d for d in foreign["domain"].unique().to_list() if scripts(d)]
-        self._mixed.add(foreign.filter(pl.col("domain").is_in(mixed)), "domain")
+        foreign = domains.filter(pl.col("domain").str.contains("xn--", literal=True))
+        mixed = [domain for domain in foreign["domain"] if scripts(domain)]
+        self._mixed.add(known.filter(pl.col("domain").is_in(mixed)), "domain")
         least = max(1, int(rows.height * _TOLD_SHARE))
-        counted = known["domain"].value_counts().filter(pl.col("count") >= least)
-        self._domains.update(dict(counted.iter_rows()))
+        self._domains.update(dict(domains.filter(pl.col("count") >= least).iter_rows()))
 
     def _look_at_fields(self, rows: pl.DataFrame, data: pl.DataFrame) -> None:
         for name in data.columns:
@@ -166,34 +167,42 @@ class ListLook:
 
     def _pick(self, rows: pl.DataFrame, data: pl.DataFrame) -> None:
         """Keep the rows whose messages tell most."""
+        if "first" not in self._picked:
+            self._picked["first"] = (0, _copied(rows.head(1)))
+        self._picked["last"] = (0, rows.tail(1))
         texts = data.select(pl.col(pl.String).fill_null(""))
-        size = texts.select(
-            size=pl.sum_horizontal(pl.all().str.len_chars(), pl.lit(0)),
-            empty=pl.sum_horizontal((pl.all() == "").cast(pl.Int64), pl.lit(0)),
-            wide=pl.any_horizontal(
-                pl.all().str.len_bytes() != pl.all().str.len_chars(),
-                pl.lit(value=False),
-            ),
-        ).with_columns(rows["row"])
-        if size.height != rows.height:  # no column of text at all
-            size = size.head(0)
-        first, last = rows.head(1), rows.tail(1)
-        self._picked.setdefault("first", (0, first))
-        self._picked["last"] = (0, last)
-        for name in ("size", "empty"):
-            if size.height:
-                place = size[name].arg_max() or 0
-                self._keep_most(name, float(size[name][place]), rows[place])
-        if "wide" not in self._picked and size.height and size["wide"].any():
-            self._picked["wide"] = (0, rows.filter(size["wide"]).head(1))
-        several = rows.bottom_k(_RANDOM, by="message_id")
+        if texts.width:
+            self._pick_by_text(rows, texts)
+        self._pick_random(rows)
+
+    def _pick_by_text(self, rows: pl.DataFrame, texts: pl.DataFrame) -> None:
+        found = texts.select(
+            size=pl.sum_horizontal(pl.all().str.len_bytes()),
+            empty=pl.sum_horizontal(pl.all() == ""),
+        )
+        for name in found.columns:
+            place = found[name].arg_max() or 0
+            self._keep_most(name, found[name][place], rows[place])
+        if "wide" in self._picked:
+            return
+        is_wide = pl.all().str.len_bytes() != pl.all().str.len_chars()
+        wide = rows.filter(texts.select(pl.any_horizontal(is_wide)).to_series())
+        if wide.height:
+            self._picked["wide"] = (0, _copied(wide.head(1)))
+
+    def _pick_random(self, rows: pl.DataFrame) -> None:
+        if self._random is not None and self._random.height == _RANDOM:
+            rows = rows.filter(pl.col("message_id") < self._random["message_id"].max())
+        if not rows.height:
+            return
+        several = _copied(rows.bottom_k(_RANDOM, by="message_id"))
         if self._random is not None:
             several = pl.concat([self._random, several])
         self._random = several.bottom_k(_RANDOM, by="message_id")
 
     def _keep_most(self, name: str, much: float, row: pl.DataFrame) -> None:
         if name not in self._picked or self._picked[name][0] < much:
-            self._picked[name] = (much, row)
+            self._picked[name] = (much, _copied(row))
 
     def sample(self) -> pl.DataFrame:
         """Return the picked rows, in input order, as the renderer takes them."""
@@ -260,6 +269,20 @@ class ListLook:
                 share = tally.rows / self._mailable
                 told = f'"{name}" is empty in {share:.0%} of the rows'
                 yield _of("L13", told, tally)
+
+
+@cache
+def _meant() -> pl.DataFrame:
+    """Return the slips of well-known domains: domain str, unique; meant str."""
+    table = slips()
+    return pl.DataFrame({"domain": list(table), "meant": list(table.values())})
+
+
+def _copied(rows: pl.DataFrame) -> pl.DataFrame:
+    """Copy a few rows out of their group: it would stay in memory for their sake."""
+    file = BytesIO()
+    rows.write_ipc(file)
+    return pl.read_ipc(file.getvalue())
 
 
 def _of(

@@ -77,10 +77,37 @@ def test_results_have_the_columns_that_are_promised(desk: Desk, sandbox: Site) -
         "latency_ms": pl.Float32,
     }
     assert results["key"].to_list() == [f"{row:05}" for row in range(100)]
-    assert results["message_id"].to_list() == message_ids("letter", results["key"])
+    assert results["message_id"].to_list() == list(
+        message_ids("letter", results["key"])
+    )
     assert results["batch"].n_unique() == 10
     assert set(results["attempts"]) == {1}
     assert set(results["http_status"]) == {200}
+
+
+def test_report_says_where_the_time_went_and_what_bounded_the_run(
+    desk: Desk, sandbox: Site
+) -> None:
+    """A limit of 50 messages/s is what 100 messages wait for."""
+    limit = ("--set", "limits.messages_per_second=50")
+    ended = desk.send(sandbox.url, "--json", *limit)
+
+    assert ended.code == 0
+    stages = ended.json["stages"]
+    assert list(stages) == [
+        "plan",
+        "read",
+        "render",
+        "encode",
+        "pace",
+        "provider",
+        "journal",
+        "results",
+    ]
+    assert all(stage["seconds"] > 0 for stage in stages.values())
+    assert stages["pace"]["messages_per_second"] < 110
+    assert "waiting for the account's limit of 50 messages/s" in ended.json["bound"]
+    assert "waiting for the account's limit of 50 messages/s" in ended.words
 
 
 def test_json_is_one_object_on_stdout_and_words_are_on_stderr(
