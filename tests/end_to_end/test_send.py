@@ -107,7 +107,7 @@ def test_report_says_where_the_time_went_and_what_bounded_the_run(
     assert all(stage["seconds"] > 0 for stage in stages.values())
     assert stages["pace"]["messages_per_second"] < 110
     assert "waiting for the account's limit of 50 messages/s" in ended.json["bound"]
-    assert "waiting for the account's limit of 50 messages/s" in ended.words
+    assert "waiting for the account's limit of 50 messages/s" in ended.err
 
 
 def test_json_is_one_object_on_stdout_and_words_are_on_stderr(
