@@ -5,7 +5,7 @@ each for ten million rows. Hashes that occur twice tell which rows may be duplic
 those few are compared as they are. So a collision costs a moment, and nobody the mail.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Final
 
 import polars as pl
@@ -17,7 +17,11 @@ from engine.spool import Spool
 _PARTS: Final = 16
 
 #: Of what `found` returns.
-SCHEMA: Final = {"row": pl.UInt64(), "why": pl.String(), "how": pl.String()}
+SCHEMA: Final = {
+    "row": pl.UInt64(),
+    "first": pl.UInt64(),
+    "same": pl.Enum(["address", "key"]),
+}
 
 
 class Duplicates:
@@ -50,24 +54,27 @@ class Duplicates:
             groups: what `add` was given, in the same pieces.
 
         Returns:
-            row u64, ascending; why str, `same_address` or `same_key`; how str, a
-            sentence.
+            row u64, ascending; first u64, the earlier row; same, what of it this row
+            repeats.
         """
         first_with_address: dict[str, int] = {}
         address, key = self._columns
         first_with_key = first_with_address if address == key else {}
-        found: list[tuple[int, str, str]] = []
-        for row, mail, own in self._suspects(groups):
-            if (first := first_with_address.get(mail)) is not None:
-                found.append((row, "same_address", f"row {first} has the same address"))
-            elif (first := first_with_key.get(own)) is not None:
-                found.append((row, "same_key", f"row {first} has the same key"))
-            else:
-                first_with_address[mail] = first_with_key[own] = row
-        return pl.DataFrame(found, schema=SCHEMA, orient="row")
+        found = [pl.DataFrame(schema=SCHEMA)]
+        for suspects in self._suspects(groups):
+            repeats: list[tuple[int, int, str]] = []
+            for row, mail, own in suspects:
+                if (first := first_with_address.get(mail)) is not None:
+                    repeats.append((row, first, "address"))
+                elif (first := first_with_key.get(own)) is not None:
+                    repeats.append((row, first, "key"))
+                else:
+                    first_with_address[mail] = first_with_key[own] = row
+            found.append(pl.DataFrame(repeats, schema=SCHEMA, orient="row"))
+        return pl.concat(found)
 
-    def _suspects(self, groups: Spool) -> Iterator[tuple[int, str, str]]:
-        """Read row, address and key of each row that may be a duplicate."""
+    def _suspects(self, groups: Spool) -> Iterator[Iterable[tuple[int, str, str]]]:
+        """Read row, address and key of those who may be duplicates, group by group."""
         suspects = pl.concat(map(_repeated, self._hashes.values())).unique().sort()
         self._hashes.clear()
         start = 0
@@ -78,7 +85,7 @@ class Duplicates:
                 rows = suspects[begin:end]
                 read = groups.read(place, sorted(set(self._columns)))[rows - start]
                 address, key = (read[name] for name in self._columns)
-                yield from zip(rows, address, key, strict=True)
+                yield zip(rows, address, key, strict=True)
             start += height
 
 

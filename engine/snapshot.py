@@ -211,7 +211,11 @@ def _final(
             "detail",
             "data",
         )
-        later = twins.filter(pl.col("row").is_between(start, end - 1))
+        later = twins.filter(pl.col("row").is_between(start, end - 1)).select(
+            "row",
+            why=pl.format("same_{}", "same"),
+            how=pl.format("row {} has the same {}", "first", "same"),
+        )
         yield _leave_out(
             _leave_out(numbered, later, by="row"),
             _written_to(numbered, sent),
