@@ -19,7 +19,6 @@ the way of a request to which nothing happens.
 import math
 import random
 from collections.abc import Callable, Mapping
-from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from datetime import timedelta
 
@@ -199,13 +198,14 @@ class Delivery:
         sending = Sending(parcel, parent, splits)
         if not self._may_begin(sending):
             return False
-        while await self._is_ready(hand, sending):
+        while True:
             error = await self._attempt(hand, sending)
             if error is None or self.stop.requested:
                 return self.journal.is_split(parcel.id)
             if not (isinstance(error, Throttled | NotSent) or self.breaker.is_open):
                 sending.faults += 1
-        return False
+            if not await self._is_ready(hand, sending):
+                return False
 
     async def _is_ready(self, hand: Hand, sending: "Sending") -> bool:
         """Have the bytes at hand. In doubt, others than before must not go."""
@@ -223,8 +223,9 @@ class Delivery:
             if sha256 != sending.parcel.sha256 or age < 0:
                 return False
             sending.in_doubt = True
-        known = self.can.key_seconds - KEY_MARGIN
-        sending.known_until = trio.current_time() + known - age
+        if self.can.key_seconds:
+            known = self.can.key_seconds - KEY_MARGIN
+            sending.known_until = trio.current_time() + known - age
         return not sending.is_stale()
 
     async def _attempt(
@@ -326,16 +327,13 @@ class Delivery:
             raise
         ended = attempt("answered", status, None)
         self.breaker.answered()
-        with self._shielded(len(parcel.rows)):
+        if self.journal.has_room(len(parcel.rows)):  # then it does not wait
             await self.journal.settle(parcel.id, outcomes, ended)
+        else:
+            with trio.CancelScope(shield=True):
+                await self.journal.settle(parcel.id, outcomes, ended)
         self.on_progress(len(parcel.rows))
         return None, ended
-
-    def _shielded(self, rows: int) -> AbstractContextManager[object]:
-        """Let no cancellation end the wait for the journal, if there will be one."""
-        if self.journal.has_room(rows):
-            return nullcontext()
-        return trio.CancelScope(shield=True)
 
     def _judge(self, turn: Turn, sending: "Sending", error: ProviderError) -> Decision:
         """Decide what a failure means for the batch.

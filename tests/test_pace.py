@@ -16,7 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from trio.testing import MockClock, assert_no_checkpoints
 
-from engine.pace import Pace, TrioLimiter, largest_batch
+from engine.pace import Closed, Pace, TrioLimiter, largest_batch
 
 Departures = list[tuple[float, int]]
 
@@ -1014,3 +1014,51 @@ def test_limit_holds_wherever_between_departure_and_wire_a_request_arrives(
 
     in_virtual_time(main)
     assert most_in_any_window(sorted(arrivals), 1.0) <= limit
+
+
+# --- the end ------------------------------------------------------------------------
+
+
+async def test_closed_pace_ends_every_wait_and_lets_nobody_depart(
+    autojump_clock: MockClock,
+) -> None:
+    """At the limit, at the gate, in either queue, and who comes later: all are told."""
+    limited = Pace(messages_per_second=1, requests_per_second=None, batch_size=1)
+    gated = free_pace()
+    gated.pause(3600)
+    ends: list[tuple[str, float]] = []
+
+    async def ask(pace: Pace, name: str) -> None:
+        try:
+            async with pace.turn(1) as turn:
+                await turn.depart()
+                turn.sent()
+                await trio.sleep_forever()
+        except Closed:
+            ends.append((name, trio.current_time() - began))
+
+    began = trio.current_time()
+    with trio.move_on_after(60):
+        async with trio.open_nursery() as nursery:
+            for number in range(3):
+                nursery.start_soon(ask, limited, f"limited {number}")
+                nursery.start_soon(ask, gated, f"gated {number}")
+            await trio.sleep(5)
+            for pace in (limited, gated):
+                pace.close()
+            await trio.testing.wait_all_tasks_blocked()
+            nursery.start_soon(ask, gated, "late")
+    # One has departed within the limit, whichever came first.
+    names = sorted(name.split()[0] for name, _ in ends)
+    assert [*["gated"] * 3, "late", *["limited"] * 2] == names
+    assert all(at == pytest.approx(5) for _, at in ends)
+
+
+async def test_pace_closed_between_intent_and_departure_sends_nothing() -> None:
+    """A stop that comes while the intent is written is in time."""
+    pace = free_pace()
+    async with pace.turn(1) as turn:
+        pace.close()
+        with pytest.raises(Closed):
+            await turn.depart()
+    assert pace.statistics().messages == 0

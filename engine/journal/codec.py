@@ -87,9 +87,9 @@ def unpack_outcomes(letters: str, texts: bytes | None, count: int) -> Outcomes:
     if texts is not None:
         # JSON begins with "[", a zlib stream never does (RFC 1950, 2.2).
         columns = orjson.loads(texts if texts[:1] == b"[" else zlib.decompress(texts))
-    reasons, details, provider_ids = (
+    reasons, details, provider_ids = [
         column if isinstance(column, list) else [column] * count for column in columns
-    )
+    ]
     statuses = unpack_statuses(letters, count)
     return Outcomes(statuses, reasons, details, provider_ids)
 
@@ -172,6 +172,20 @@ def unpack_attempt(line: str) -> Attempt:
     )
 
 
+def last_attempt(history: str) -> tuple[int, int, float, str, int | None, str | None]:
+    """Read the last line of a history: the fields of an `Attempt`, in their order.
+
+    The number is 0 where no attempt has ended.
+    """
+    if not history:
+        return 0, 0, 0.0, "", None, None
+    # Not splitlines: JSON leaves U+2028 and its like as they are.
+    number, began, seconds, result, status, detail = orjson.loads(
+        history[history.rfind("\n", 0, -1) + 1 :]
+    )
+    return number, began, seconds, result, status, detail
+
+
 class Damage(Exception):
     """A record is not what was written."""
 
@@ -198,4 +212,5 @@ def to_micros(moment: datetime) -> int:
 
 def from_micros(micros: int) -> datetime:
     """Undo `to_micros`; UTC."""
-    return _EPOCH + timedelta(microseconds=micros)
+    # Exact until the year 2242: a float of so many seconds has steps of 0.24 us.
+    return datetime.fromtimestamp(micros / 1e6, UTC)

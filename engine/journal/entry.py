@@ -47,6 +47,7 @@ class Entry:
         free: of a split batch, the rows that nobody has taken up yet.
         handed_on: of a split batch that settled some rows, the others; they go on in
             one batch. None: all go on, in halves.
+        fixed: what never changes, as columns; `members` aside.
         fixed_seal: the checksum of all that never changes.
     """
 
@@ -66,19 +67,11 @@ class Entry:
     doubted: bool = False
     free: set[int] = field(default_factory=set)
     handed_on: list[int] | None = None
+    fixed: tuple[int | bytes | None, ...] = field(init=False)
     fixed_seal: int = field(init=False)
 
     def __post_init__(self) -> None:
-        self.fixed_seal = seal_bytes(self.members, after=seal(*self.fixed()))
-
-    @property
-    def low(self) -> int:
-        """The lowest row."""
-        return self.place // DEPTHS
-
-    def fixed(self) -> tuple[int | bytes | None, ...]:
-        """Return what never changes, as columns; `members` aside."""
-        return (
+        self.fixed = (
             self.place,
             bytes.fromhex(self.id),
             self.parent,
@@ -86,6 +79,12 @@ class Entry:
             self.size,
             self.intended_at,
         )
+        self.fixed_seal = seal_bytes(self.members, after=seal(*self.fixed))
+
+    @property
+    def low(self) -> int:
+        """The lowest row."""
+        return self.place // DEPTHS
 
     def changing(
         self, settled_at: int | None = None, statuses: str | None = None
@@ -173,8 +172,13 @@ class Entry:
             outcomes: of this batch.
             final: none may be pending.
         """
-        columns = (outcomes.reasons, outcomes.details, outcomes.provider_ids)
-        if {len(outcomes), *map(len, columns)} != {self.size}:
+        if not (
+            len(outcomes.statuses)
+            == len(outcomes.reasons)
+            == len(outcomes.details)
+            == len(outcomes.provider_ids)
+            == self.size
+        ):
             raise BrokenPromise(
                 f"batch {self.id}: {len(outcomes)} outcomes for {self.size} rows"
             )

@@ -63,8 +63,7 @@ class Reader:
         """
         after = -1
         while page := self._writer.fetch(store.BATCHES, after, _PAGE):
-            for row in page:
-                yield self._checked(store.batch, row)
+            yield from self._checked(store.batches, page)
             after = page[-1][0]
 
     def row_outcomes(self) -> Iterator[RowOutcome]:

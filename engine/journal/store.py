@@ -10,6 +10,7 @@ from engine.journal.codec import (
     Damage,
     clean,
     from_micros,
+    last_attempt,
     pack_texts,
     seal,
     seal_bytes,
@@ -115,7 +116,7 @@ SETTLED_BETWEEN: Final = "SELECT row FROM settled_row WHERE row BETWEEN ? AND ?"
 def insert_batch(db: sqlite3.Connection, entry: Entry, changing: Row) -> None:
     """Write a new batch. `changing` as in `update_batch`."""
     sealed = seal(*changing, after=entry.fixed_seal)
-    values = (*entry.fixed(), entry.members, *changing, sealed)
+    values = (*entry.fixed, entry.members, *changing, sealed)
     db.execute(_INSERT_BATCH, values)
 
 
@@ -217,14 +218,21 @@ def entry(row: Row) -> tuple[Entry, str | None]:
     return found, statuses
 
 
+def batches(page: list[Row]) -> list[BatchRecord]:
+    """Read rows of BATCHES."""
+    return [batch(row) for row in page]
+
+
 def batch(row: Row) -> BatchRecord:
     """Read a row of BATCHES."""
     _expect_whole(row)
     place, batch_id, _, high, size, intended_at, members = row[:7]
     state, attempts, history, sha256, body_bytes, key, settled_at, statuses = row[7:15]
     texts, parent = row[16], row[18]
-    ended = past_attempts(history)
-    last = ended[-1] if ended and ended[-1].number == attempts else None
+    number, _, seconds, result, http_status, detail = last_attempt(history)
+    latency_ms: float | None = seconds * 1000
+    if number != attempts:  # the last one has not ended
+        latency_ms, result, http_status, detail = None, "interrupted", None, None
     outcomes = None
     if statuses is not None:
         outcomes = unpack_outcomes(statuses, texts, size)
@@ -232,8 +240,8 @@ def batch(row: Row) -> BatchRecord:
         outcomes = Outcomes.uniform(
             size,
             Status.IN_DOUBT,
-            reason="interrupted" if last is None else last.result,
-            detail=None if last is None else last.detail,
+            reason=result,
+            detail=detail,
         )
     return BatchRecord(
         id=batch_id.hex(),
@@ -242,9 +250,9 @@ def batch(row: Row) -> BatchRecord:
         state=BatchState(state),
         attempts=attempts,
         outcomes=outcomes,
-        http_status=None if last is None else last.http_status,
+        http_status=http_status,
         settled_at=None if settled_at is None else from_micros(settled_at),
-        latency_ms=None if last is None else last.seconds * 1000,
+        latency_ms=latency_ms,
         body_sha256=sha256,
         body_bytes=body_bytes,
         idempotency_key=key,

@@ -181,6 +181,7 @@ class Line:
         self._entry = trio.StrictFIFOLock()
         self._exit = trio.StrictFIFOLock()
         self._news = trio.lowlevel.ParkingLot()
+        self._parked = 0
         self._closed = trio.Event()
         # Turns past the entry, and when they passed it; their messages; and turns past
         # the exit, and how many storms there had been.
@@ -295,7 +296,11 @@ class Line:
             with trio.move_on_after(seconds):
                 await self._closed.wait()
         else:
-            await self._news.park()
+            self._parked += 1
+            try:
+                await self._news.park()
+            finally:
+                self._parked -= 1
 
     def _is_clear(self, queue: trio.StrictFIFOLock) -> bool:
         """Whether there is nothing to wait for: as most runs know no limit."""
@@ -308,7 +313,7 @@ class Line:
 
     def _tell(self) -> None:
         """Wake those who wait for a turn to move."""
-        if self._news:
+        if self._parked:
             self._news.unpark_all()
 
     def _shut(self, *, ahead: bool) -> float:

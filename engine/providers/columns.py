@@ -8,13 +8,35 @@ from typing import cast
 
 from engine.message import Batch
 from engine.outcome import Outcomes, Status
-from engine.providers.answers import NO, YES, are_identities
+from engine.providers.answers import NO, YES, Entry, are_identities, identity
 
 #: Keys and errors. Items that have one take the long way.
 _TELLING = frozenset(
     {"index", "recipient", "email", "address", "custom_args", "metadata"}
     | {"success", "error", "errors"}
 )
+
+#: Fields of the common answer to one message: its status and its id.
+_PLAIN = 2
+
+
+def accepted_alone(answer: Entry, fields: Sequence[str]) -> Outcomes | None:
+    """Read the common answer to one message: an id, a word for yes, nothing else.
+
+    Args:
+        answer: the entry of the message.
+        fields: those that may hold the provider's id, best first.
+
+    Returns:
+        What `answers.judge` would say, or None: it has to.
+    """
+    said = answer.get("status")
+    if len(answer) != _PLAIN or not isinstance(said, str) or said not in YES:
+        return None
+    name = identity(*map(answer.get, fields))
+    if name is None:
+        return None
+    return Outcomes([Status.ACCEPTED], [None], [None], [name])
 
 
 def all_accepted(

@@ -37,7 +37,7 @@ from engine.providers.answers import (
     parse,
     word,
 )
-from engine.providers.columns import all_accepted
+from engine.providers.columns import accepted_alone, all_accepted
 from engine.providers.matching import MOST, Keys, Placed, place
 
 #: The answer does not name this message, or not so that it could be told.
@@ -76,8 +76,11 @@ def read(
     answer = _flat(parse(response, provider=provider))
     if answer is None:
         raise _unanswered(response, provider)
-    if single and identity(*map(answer.get, ids)) is not None:
-        return _columns([judge(answer, ids)])
+    if single:
+        if (plain := accepted_alone(answer, ids)) is not None:
+            return plain
+        if identity(*map(answer.get, ids)) is not None:
+            return _columns([judge(answer, ids)])
     reading = _Reading(batch, response, answer, provider, echo, ids)
     items, errors = _lists(answer, len(batch))
     took = _counted(answer, *_TOOK)

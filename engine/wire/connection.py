@@ -105,7 +105,12 @@ class Connection:
         before = self._channel.left
         try:
             if len(body) <= _AT_ONCE:
-                await self._send_at_once(head + body, progress)
+                try:
+                    await self._channel.send(head + body)
+                except OSError as error:
+                    self._trouble = error
+                else:
+                    progress.complete()
             else:
                 await self._send_and_listen(head, body, progress)
         finally:
@@ -116,14 +121,6 @@ class Connection:
                 await self.read()
         except (OSError, BadAnswer) as error:
             raise self._trouble or error from None
-
-    async def _send_at_once(self, data: bytes, progress: Progress) -> None:
-        try:
-            await self._channel.send(data)
-        except OSError as error:
-            self._trouble = error
-        else:
-            progress.complete()
 
     async def _send_and_listen(
         self, head: bytes, body: bytes, progress: Progress

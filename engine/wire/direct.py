@@ -3,6 +3,8 @@
 import ssl
 from collections.abc import Mapping
 from datetime import UTC, datetime
+from functools import lru_cache
+from itertools import starmap
 
 from engine.message import Request, Response
 from engine.wire.head import Heads
@@ -31,9 +33,7 @@ class Direct:
         )
         return Response(
             status=answer.status,
-            headers={
-                _text(name.lower()): _text(value) for name, value in answer.headers
-            },
+            headers=dict(starmap(_field, answer.headers)),
             body=answer.take(),
             received_at=datetime.now(UTC),
         )
@@ -41,6 +41,11 @@ class Direct:
     async def aclose(self) -> None:
         """Hang up."""
         await self._keeper.aclose()
+
+
+@lru_cache(256)  # most answers of a provider have most fields in common
+def _field(name: bytes, value: bytes) -> tuple[str, str]:
+    return _text(name.lower()), _text(value)
 
 
 def _text(field: bytes) -> str:

@@ -80,7 +80,7 @@ class _Detour:
         else:
             self.kept.append(operation)
 
-    async def durable(self) -> None:
+    async def durable(self, **_how: bool) -> None:
         """Not wait, not even for other tasks, whose records go the usual way."""
 
 

@@ -145,6 +145,8 @@ class SimulatedRun(Run):
             seconds=0.0,
             sent=self._sent,
             cause=self.stop.cause,
+            spent=self.spent,
+            bound=None,
         )
 
     def _signal(self, second: bool) -> None:  # noqa: FBT001 - as `World.stop` calls it
