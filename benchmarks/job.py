@@ -64,34 +64,43 @@ class Job:
 
 JOBS = {
     "batches": Job(
-        title="{} messages, batches of 1000", rows=200_000, batch=1000, workers=8
+        title="{} messages, batches of 1000",
+        rows=500_000,
+        batch=1000,
+        workers=8,
+        shares={"obvious": 0.2, "aiohttp": 0.2},
     ),
     "hundreds": Job(
-        title="{} messages, batches of 100", rows=100_000, batch=100, workers=8
+        title="{} messages, batches of 100",
+        rows=300_000,
+        batch=100,
+        workers=8,
+        shares={"obvious": 0.2, "aiohttp": 0.2},
     ),
     "single": Job(
         title="{} messages, one per request, 64 in flight",
-        rows=20_000,
+        rows=100_000,
         batch=1,
         workers=64,
         senders=("ours", "obvious", "aiohttp", "anymail", "ceiling"),
-        shares={"anymail": 0.2},
+        shares={"obvious": 0.1, "aiohttp": 0.2, "anymail": 0.04},
     ),
     "tls": Job(
         title="{} messages, one per request over TLS, 64 in flight",
-        rows=20_000,
+        rows=50_000,
         batch=1,
         workers=64,
         tls=True,
+        shares={"obvious": 0.2, "aiohttp": 0.4},
     ),
     "raw": Job(
         title="{} whole messages (RFC 5322), one per request, 64 in flight",
-        rows=20_000,
+        rows=50_000,
         batch=1,
         workers=64,
         senders=("ours", "obvious", "aiohttp", "mailmerge", "ceiling"),
         api="cloudflare",
-        shares={"obvious": 0.25, "aiohttp": 0.25, "mailmerge": 0.1},
+        shares={"obvious": 0.1, "aiohttp": 0.1, "mailmerge": 0.04},
     ),
     "million": Job(
         title="{} messages, batches of 1000",

@@ -359,10 +359,12 @@ def test_errors_cross_the_pipe_with_all_they_have() -> None:
 # --- how many ------------------------------------------------------------------------
 
 
-def with_(plan: Plan, rows: int, **limits: object) -> Plan:
-    """Return the plan as if it had so many rows, and these limits."""
+def with_(plan: Plan, rows: int, *, size: int = 1000, **limits: object) -> Plan:
+    """Return the plan as if it had so many rows, such batches, and these limits."""
     manifest = replace(
-        plan.manifest, planned={**plan.manifest.planned, "mailable": rows}
+        plan.manifest,
+        planned={**plan.manifest.planned, "mailable": rows},
+        batch_size=size,
     )
     changed = plan.campaign.limits.model_copy(update=limits)
     campaign: Campaign = plan.campaign.model_copy(update={"limits": changed})
@@ -379,12 +381,14 @@ def eight_cores(monkeypatch: pytest.MonkeyPatch) -> None:
     ("rows", "limits", "expected"),
     [
         (100, {}, (1, "the list takes 1 s of a core")),
-        (10**7, {}, (4, "there are 8 cores, and work for 4")),
-        (10**7, {"workers": 64}, (4, "there are 8 cores, and work for 4")),
+        (10**7, {}, (3, "there are 8 cores, and work for 3")),
+        (10**7, {"workers": 64}, (3, "there are 8 cores, and work for 3")),
         (10**7, {"workers": 1}, (1, "there is one request in flight")),
+        (10**7, {"size": 1}, (1, "with 1 message a request another process would")),
+        (10**7, {"size": 10}, (1, "with 10 messages a request another process")),
         (10**7, {"messages_per_second": 500.0}, (1, "500 messages/s take ")),
-        (10**7, {"requests_per_second": 10.0}, (1, "10 requests/s take 1 % of a core")),
-        (10**7, {"messages_per_second": 20000.0}, (2, "work for 2")),
+        (10**7, {"requests_per_second": 10.0}, (1, "10 requests/s take 16 % of a")),
+        (10**7, {"messages_per_second": 60000.0}, (2, "work for 2")),
     ],
 )
 def test_auto_takes_what_the_run_can_use(

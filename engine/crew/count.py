@@ -15,13 +15,12 @@ from engine.planning import Plan
 Asked = int | Literal["auto"]
 AUTO: Literal["auto"] = "auto"
 
-#: Seconds of a core for a message, and for a request on top, roughly: 27 us a message
-#: were measured in batches of 1000 (benchmarks/, two busy cores, November 2026); a
-#: request takes from 100 us to 900, by its transport.
-PER_MESSAGE, PER_REQUEST = 25e-6, 300e-6
-#: Processes that the run's own can keep busy: of 28 us that a message takes, 11 are its
-#: own (the same day), and of a single request about a quarter.
-MOST_USEFUL = 4
+#: Seconds of a core for a message, and for a request on top, roughly; and what of that
+#: stays with the run's own process, however many others there are: 5 of 16 us a message
+#: in batches of 1000, 280 of 320 one by one (`process_time` while sending 400 000
+#: and 40 000 messages, two busy cores, 2026-11-28).
+PER_MESSAGE, PER_REQUEST = 15e-6, 300e-6
+OWN_MESSAGE, OWN_REQUEST = 4.5e-6, 270e-6
 #: Seconds of work that are worth another process.
 WORTH = 5.0
 #: How much of a core may be in use before a second one is of use.
@@ -61,10 +60,15 @@ def choose(asked: Asked, plan: Plan) -> Processes:
         return Processes(asked, "as asked")
     cores = _cores()
     workers = plan.campaign.limits.workers
-    most = min(cores, workers, MOST_USEFUL) if sys.executable else 1
+    most = min(cores, workers) if sys.executable else 1
     if most == 1:
         only = "core" if cores == 1 else "request in flight"
         return Processes(1, f"there is one {only}")
+    size = plan.manifest.batch_size
+    most = min(most, _most_useful(size))
+    if most == 1:
+        told = f"{size} message{'s'[: size != 1]} a request"
+        return Processes(1, f"with {told} another process would have little to do")
     share, rate = _share(plan)
     if share <= ENOUGH:
         return Processes(1, f"{rate} take {max(1, math.ceil(share * 100))} % of a core")
@@ -74,6 +78,12 @@ def choose(asked: Asked, plan: Plan) -> Processes:
         return Processes(1, f"the list takes {math.ceil(seconds)} s of a core")
     useful = min(most, max(2, math.ceil(share / ENOUGH))) if share < math.inf else most
     return Processes(useful, f"there are {cores} cores, and work for {useful}")
+
+
+def _most_useful(size: int) -> int:
+    """Say how many processes the run's own can keep busy."""
+    whole = PER_MESSAGE * size + PER_REQUEST
+    return max(1, int(whole / (OWN_MESSAGE * size + OWN_REQUEST)))
 
 
 def _share(plan: Plan) -> tuple[float, str]:
