@@ -312,7 +312,7 @@ class Run:
                     await guard.listen()
                 guard.note(chunk["message_id"])
                 handed_out += chunk.height
-                if all(settled[row] for row in chunk["row"]):
+                if all(settled[row] for row in chunk["row"].to_list()):
                     continue
                 try:
                     await send.send(chunk)
