@@ -8,8 +8,8 @@ of the call; the writer puts it on disk a moment later.
 from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
 from functools import partial
-from hashlib import sha256
 from pathlib import Path
+from typing import Final
 
 from engine.errors import BrokenPromise
 from engine.journal import store
@@ -19,6 +19,8 @@ from engine.journal.entry import DEPTHS, Entry
 from engine.journal.rows import Rows
 from engine.outcome import Outcomes, Status
 from engine.record import Attempt, BatchState
+
+_SHA256_BYTES: Final = 32
 
 
 class Batches(Rows):
@@ -74,7 +76,7 @@ class Batches(Rows):
         """
         self._writer.expect_open()
         self._writer.check_room()
-        if len(body_sha256) != sha256().digest_size or body_bytes < 0:
+        if len(body_sha256) != _SHA256_BYTES or body_bytes < 0:
             raise ValueError(f"batch {batch_id}: not the hash or length of a body")
         entry = self._open.get(batch_id)
         if entry is None:

@@ -120,6 +120,8 @@ def pack_members(rows: Sequence[int]) -> bytes | None:
     if not rows or rows[0] < 0:
         raise ValueError("a batch needs at least one row, counted from 0")
     low, high = rows[0], rows[-1]
+    if low == high and len(rows) == 1:
+        return None
     if list(rows) == list(range(low, high + 1)):
         return None
     if any(left >= right for left, right in pairwise(rows)):
