@@ -35,9 +35,9 @@ from engine.spool import Spool
 
 NO_KEY = "the recipient's own id is missing"
 
-#: Finds who must not be mailed: normalised addresses to `suppressed`, the reason, and
-#: `source`, both str, null for who may be.
-Suppressed = Callable[[pl.Series], pl.DataFrame]
+#: Finds who must not be mailed: of rows with `key` and `mail`, the normalised address,
+#: to `suppressed`, the reason, and `source`, all str, null for who may be.
+Suppressed = Callable[[pl.DataFrame], pl.DataFrame]
 _SENTENCES: Final = {**address.SENTENCES, "key_missing": NO_KEY}
 #: Nobody has been written to.
 _SENT: Final = {"message_id": pl.String(), "run": pl.String()}
@@ -151,15 +151,16 @@ def _checked(piece: pl.DataFrame, columns: Columns, leaving: Leaving) -> pl.Data
         address.encoded(pl.col(columns.address).cast(pl.String)).fill_null("")
     ).to_series()
     known = piece.select(
-        key=to_mail if columns.key is None else _text(columns.key),
+        key=to_mail if columns.key is None else text(columns.key),
         address=to_mail,
-        name=pl.lit("") if columns.name is None else _text(columns.name),
+        name=pl.lit("") if columns.name is None else text(columns.name),
         data=pl.struct(sorted({columns.address, *columns.data})),
     ).with_columns(mail=address.folded(pl.col("address")))
     return known.hstack(_verdicts(known, leaving))
 
 
-def _text(column: str) -> pl.Expr:
+def text(column: str) -> pl.Expr:
+    """Read a column as keys and names are read: trimmed text; "" where it is null."""
     return pl.col(column).cast(pl.String).fill_null("").str.strip_chars()
 
 
@@ -181,7 +182,7 @@ def _verdicts(known: pl.DataFrame, leaving: Leaving) -> pl.DataFrame:
     if leaving.suppressed is None:
         return invalid
     refused = pl.col("suppressed").is_not_null()
-    return invalid.hstack(leaving.suppressed(known["mail"])).select(
+    return invalid.hstack(leaving.suppressed(known)).select(
         status=pl.coalesce("status", pl.when(refused).then(pl.lit(Status.SUPPRESSED))),
         reason=pl.coalesce("reason", "suppressed"),
         detail=pl.coalesce("detail", pl.when(refused).then("source")),

@@ -19,7 +19,7 @@ FLOORS = (
     {"campaign", "address", "render", "batch", "retry", "providers", "webhooks"},
     {"tracking", "lint"},
     {"parquet", "spool", "rundir", "database"},
-    {"duplicates"},
+    {"duplicates", "members"},
     {"manifest", "snapshot"},
     {"recipients", "secret", "journal", "wire", "pace", "results", "events"}
     | {"suppression", "unsubscribe", "asked", "fetched", "resolver"},

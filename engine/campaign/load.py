@@ -141,6 +141,7 @@ def _missing_files(
     message = data.get("message")
     if isinstance(message, dict):
         yield from _missing_templates(message, home_of(file) / "templates")
+    yield from _missing_lists(data.get("audience"), file.parent)
     recipients = data.get("recipients", {})
     if not needs_list or not isinstance(recipients, dict):
         return
@@ -149,6 +150,15 @@ def _missing_files(
         yield "[recipients] source is missing: the list, a path, glob or folder"
     elif isinstance(source, str) and source and not _is_there(file.parent, source):
         yield f"[recipients] source = {_quoted(source)}: there is no such list"
+
+
+def _missing_lists(audience: object, folder: Path) -> Iterator[str]:
+    named = audience.get("exclude") if isinstance(audience, dict) else None
+    for item, one in enumerate(named if isinstance(named, list) else (), 1):
+        source = one.get("source") if isinstance(one, dict) else one
+        if isinstance(source, str) and source and not _is_there(folder, source):
+            place = f"[audience] exclude, item {item} = {_quoted(source)}"
+            yield f"{place}: there is no such list"
 
 
 def _missing_templates(message: dict[str, Any], templates: Path) -> Iterator[str]:

@@ -23,6 +23,7 @@ from pydantic import (
 )
 from pydantic_core import PydanticCustomError
 
+from engine.campaign.audience import Audience
 from engine.campaign.guards import Canary, Expect, Lint, StopRules, Unsubscribe
 from engine.campaign.message import Message
 from engine.campaign.values import Named, Section, is_loopback
@@ -219,6 +220,9 @@ class Campaign(Section):
         description="a section with from, subject, and html, markdown or text"
     )
     provider: Provider = Field(description="a section with name and token")
+    audience: Audience | None = Field(
+        None, description="who of the list is left out: exclude, not_in and the like"
+    )
     limits: Limits = Limits()
     unsubscribe: Unsubscribe | None = Field(
         None, description="a section with url: one-click unsubscribe"
@@ -240,7 +244,7 @@ class Campaign(Section):
         return self._file
 
     @property
-    def audience(self) -> str:
+    def unsubscribe_list(self) -> str:
         """The list that one leaves by a link: the section's, else the campaign's."""
         named = self.unsubscribe.list if self.unsubscribe else None
         return named or self.name
@@ -263,7 +267,11 @@ class Campaign(Section):
         """Return the list that the file names, as a path or glob from here."""
         if self.recipients.source is None:
             raise ValueError("the campaign names no list")
-        return str(self._file.parent / self.recipients.source)
+        return self.beside(self.recipients.source)
+
+    def beside(self, source: str) -> str:
+        """Return a path or glob that the file names, as one from here."""
+        return str(self._file.parent / source)
 
     def bound_to(self, file: Path) -> Self:
         """Return the same campaign as if it had been read from `file`."""

@@ -112,6 +112,7 @@ class Occasion:
         out: where the results are to be copied to, or None.
         runs: the runs folder, with the suppressions and keys; None: there is none.
         keep: whether keys are made there if there are none.
+        owned: whether the caller owns the campaign.
         before: the campaign's last run, or None.
         max_recipients: how many may be mailed; None: any number.
     """
@@ -124,6 +125,7 @@ class Occasion:
     out: Path | None = None
     runs: Path | None = None
     keep: bool = True
+    owned: bool = False
     before: Before | None = None
     max_recipients: int | None = None
 
