@@ -14,7 +14,7 @@ The house, from the doors down; a file imports only from floors below its own:
     files      manifest  snapshot  │  duplicates  members  │
                rundir  parquet  spool  database
     decisions  tracking/ │
-               campaign/  address  render/  batch  retry  providers/  webhooks/
+               campaign/  address  render/  batch  bucket  retry  providers/  webhooks/
                │  mime/
     words      message  texts  outcome  record  event  stages  errors
 

@@ -122,8 +122,8 @@ def test_good_file_gives_its_values(write: Write) -> None:
             below("colours", "a = 1"),
             (
                 "colours: there is no such key; "
-                "keys: name, kind, recipients, message, provider, audience, limits, "
-                "unsubscribe, start_by, expect, stop, canary, lint"
+                "keys: name, kind, recipients, message, provider, audience, holdout, "
+                "variants, limits, unsubscribe, start_by, expect, stop, canary, lint"
             ),
         ),
         (

@@ -16,7 +16,16 @@ ENGINE = ROOT / "engine"
 FLOORS = (
     {"errors", "outcome", "message", "texts", "event", "stages"},
     {"record", "mime"},
-    {"campaign", "address", "render", "batch", "retry", "providers", "webhooks"},
+    {
+        "campaign",
+        "address",
+        "render",
+        "batch",
+        "bucket",
+        "retry",
+        "providers",
+        "webhooks",
+    },
     {"tracking", "lint"},
     {"parquet", "spool", "rundir", "database"},
     {"duplicates", "members"},

@@ -8,7 +8,7 @@ guards     the tables that hold a campaign back
 values     what a single value may be: also judged when a row has filled it
 """
 
-from engine.campaign.audience import Audience, ExcludeList
+from engine.campaign.audience import BASE, Audience, ExcludeList
 from engine.campaign.guards import Canary, StopRules
 from engine.campaign.load import allowing, load, rebased, schema
 from engine.campaign.message import AttachedFile, Calendar
@@ -16,6 +16,7 @@ from engine.campaign.sections import Campaign, Catalogue, Limits, Token
 from engine.campaign.values import is_inline, is_loopback
 
 __all__ = [
+    "BASE",
     "AttachedFile",
     "Audience",
     "Calendar",

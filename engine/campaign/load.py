@@ -139,8 +139,14 @@ def _missing_files(
     together with every other problem.
     """
     message = data.get("message")
+    templates = home_of(file) / "templates"
     if isinstance(message, dict):
-        yield from _missing_templates(message, home_of(file) / "templates")
+        yield from _missing_templates("[message]", message, templates)
+    variants = data.get("variants")
+    for item, one in enumerate(variants if isinstance(variants, list) else (), 1):
+        if isinstance(one, dict):
+            place = f"[[variants]] item {item},"
+            yield from _missing_templates(place, one, templates)
     yield from _missing_lists(data.get("audience"), file.parent)
     recipients = data.get("recipients", {})
     if not needs_list or not isinstance(recipients, dict):
@@ -161,12 +167,14 @@ def _missing_lists(audience: object, folder: Path) -> Iterator[str]:
             yield f"{place}: there is no such list"
 
 
-def _missing_templates(message: dict[str, Any], templates: Path) -> Iterator[str]:
+def _missing_templates(
+    section: str, message: dict[str, Any], templates: Path
+) -> Iterator[str]:
     for part in ("subject", "html", "markdown", "text"):
         name = message.get(part)
         if not isinstance(name, str) or not name:
             continue
-        place = f"[message] {part} = {_quoted(name)}"
+        place = f"{section} {part} = {_quoted(name)}"
         if Path(name).is_absolute() or ".." in Path(name).parts:
             yield f"{place}: write the path of a file below {templates}"
         elif not _is_file(templates / name):

@@ -23,7 +23,14 @@ from pydantic import (
 )
 from pydantic_core import PydanticCustomError
 
-from engine.campaign.audience import Audience
+from engine.campaign.audience import (
+    BASE,
+    Audience,
+    Holdout,
+    Variant,
+    check_variants,
+    has_rest,
+)
 from engine.campaign.guards import Canary, Expect, Lint, StopRules, Unsubscribe
 from engine.campaign.message import Message
 from engine.campaign.values import Named, Section, is_loopback
@@ -223,6 +230,12 @@ class Campaign(Section):
     audience: Audience | None = Field(
         None, description="who of the list is left out: exclude, not_in and the like"
     )
+    holdout: Holdout | None = Field(
+        None, description="a section with share: who is not mailed, to compare with"
+    )
+    variants: tuple[Variant, ...] = Field(
+        (), strict=False, description="messages, each for a share of the list"
+    )
     limits: Limits = Limits()
     unsubscribe: Unsubscribe | None = Field(
         None, description="a section with url: one-click unsubscribe"
@@ -237,6 +250,21 @@ class Campaign(Section):
     lint: Lint = Lint()
 
     _file: Path = PrivateAttr(default=Path("campaign.toml"))
+
+    @field_validator("variants")
+    @classmethod
+    def _of_one_message(
+        cls, variants: tuple[Variant, ...], info: ValidationInfo
+    ) -> tuple[Variant, ...]:
+        check_variants(variants, info.data.get("message"))
+        return variants
+
+    @property
+    def messages(self) -> dict[str, Message]:
+        """What each variant gets, and what the rest gets; empty without variants."""
+        found = {one.name: one.of(self.message) for one in self.variants}
+        rest = bool(self.variants) and has_rest(self.variants)
+        return found | ({BASE: self.message} if rest else {})
 
     @property
     def file(self) -> Path:

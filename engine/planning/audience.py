@@ -28,7 +28,7 @@ from engine.history import Run
 from engine.members import Members
 from engine.parquet import GROUP
 from engine.planning.plan import Occasion
-from engine.snapshot import text
+from engine.snapshot import Split, text
 
 EXCLUDED, IN_CAMPAIGN, MAILED_RECENTLY = "excluded", "in_campaign", "mailed_recently"
 
@@ -108,6 +108,24 @@ def reached(campaign: Campaign, occasion: Occasion, moment: datetime) -> list[Ab
     if section.not_mailed_within is not None:
         found.append(_recently(section, look, moment))
     return found
+
+
+def split(campaign: Campaign) -> Split | None:
+    """Say who is held out and who gets which variant; None: nobody, and all the same.
+
+    A later sending of the campaign, another try and the rest of a list draw the same.
+    """
+    holdout, messages = campaign.holdout, campaign.messages
+    if holdout is None and not messages:
+        return None
+    shares = {variant.name: variant.share for variant in campaign.variants}
+    return Split(
+        campaign=campaign.name,
+        salt=(holdout and holdout.salt) or campaign.name,
+        held_out=holdout.share if holdout else 0.0,
+        variants=shares,
+        rest=next(reversed(messages), None),
+    )
 
 
 def finder(

@@ -94,6 +94,7 @@ def draw_up(
             columns=columns,
             limit=limit,
             leaving=_leaving(campaign, occasion, absents),
+            split=audience.split(campaign),
             look=look.list.add,
         )
     rows = sum(planned.values())
