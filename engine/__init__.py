@@ -11,9 +11,10 @@ The house, from the doors down; a file imports only from floors below its own:
     edges      recipients/  journal/  wire  pace/  results  events/  secret
                suppression  unsubscribe
                asked  fetched
-    files      manifest  snapshot  │  duplicates  │  rundir  parquet  spool  database
+    files      manifest  snapshot  │  duplicates  members  │
+               rundir  parquet  spool  database
     decisions  tracking/ │
-               campaign/  address  render/  batch  retry  providers/  webhooks/
+               campaign/  address  render/  batch  bucket  retry  providers/  webhooks/
                │  mime/
     words      message  texts  outcome  record  event  stages  errors
 

@@ -64,7 +64,7 @@ def scopes_of(campaign: Campaign, base_url: str) -> set[str]:
         base_url: where it goes; empty for the sandbox, of which there is no copy.
     """
     copy = scope_of(campaign, base_url) if base_url else None
-    own = {f"campaign:{campaign.name}", f"list:{campaign.audience}"}
+    own = {f"campaign:{campaign.name}", f"list:{campaign.unsubscribe_list}"}
     return own if copy is None else {*own, copy}
 
 

@@ -16,7 +16,7 @@ from urllib.parse import urlsplit
 
 import polars as pl
 
-from engine import rundir
+from engine import parquet, rundir
 from engine.campaign import is_loopback
 from engine.errors import JournalError, RunError
 from engine.journal import Journal
@@ -152,28 +152,70 @@ def sent(earlier: Sequence[Run], *, only_look: bool = False) -> pl.DataFrame:
     return known.unique("message_id", keep="first", maintain_order=True)
 
 
+def addresses(
+    run: Run, *, since: datetime | None = None, only_look: bool = False
+) -> Iterator[pl.Series]:
+    """Tell to which addresses a run has written, or perhaps has, group by group.
+
+    Args:
+        run: the run.
+        since: only by messages of this moment or later, UTC; None: by all.
+        only_look: see `opened`.
+
+    Raises:
+        RunError: as `sent`.
+    """
+    return _written_to(run, "address", since=since, only_look=only_look)
+
+
 def _sent(
     directory: RunDirectory, manifest: Manifest, *, only_look: bool
 ) -> pl.DataFrame:
-    rows: list[int] = []
+    found = _written_to((directory, manifest), "message_id", only_look=only_look)
+    ids = pl.concat([pl.Series("message_id", [], dtype=pl.String), *found])
+    return ids.to_frame().with_columns(run=pl.lit(directory.run))
+
+
+def _written_to(
+    run: Run, column: str, *, only_look: bool, since: datetime | None = None
+) -> Iterator[pl.Series]:
+    """Read a column of the frozen list for those whom a run has written to."""
+    directory, manifest = run
     with opened(directory, manifest, only_look=only_look) as journal:
         if journal is None:
-            return pl.DataFrame(schema=SENT_SCHEMA)
-        refused = {f.row for f in journal.findings() if f.status not in SENT}
-        for batch in journal.batches():
-            rows += [
-                row
-                for row, status in _told(batch)
-                if status in SENT and not (status is Status.IN_DOUBT and row in refused)
-            ]
+            return
+        marks = _marked(journal, manifest.rows, since)
+    if not any(marks):
+        return
     manifest.check_snapshot(directory)
-    known = pl.LazyFrame({"row": rows}, schema={"row": pl.UInt64})
-    return (
-        pl.scan_parquet(directory.recipients)
-        .join(known, on="row", how="semi")
-        .select("message_id", run=pl.lit(directory.run))
-        .collect()
-    )
+    for group in parquet.groups(directory.recipients, ["row", column]):
+        first, last = group["row"][0], group["row"][-1]
+        there = pl.Series(list(marks[first : last + 1]), dtype=pl.UInt8)
+        yield group[column].filter(there == 1)
+
+
+def _marked(journal: Journal, rows: int, since: datetime | None) -> bytearray:
+    """Mark the rows that were written to, one byte each: 1 if it was, else 0."""
+    marks = bytearray(rows)
+    ended_at = journal.fact("finished_at")
+    if since and ended_at and datetime.fromisoformat(ended_at) < since:
+        return marks
+    refused = {f.row for f in journal.findings() if f.status not in SENT}
+    for batch in journal.batches():
+        if since is not None and _last_sent(journal, batch) < since:
+            continue
+        for row, status in _told(batch):
+            if status in SENT and not (status is Status.IN_DOUBT and row in refused):
+                marks[row] = 1
+    return marks
+
+
+def _last_sent(journal: Journal, batch: BatchRecord) -> datetime:
+    """Say when a batch was sent last, as far as that is known."""
+    if batch.settled_at is not None:
+        return batch.settled_at
+    begun = (attempt.started_at for attempt in journal.attempts(batch.id))
+    return max(begun, default=batch.intended_at)
 
 
 def _told(batch: BatchRecord) -> Iterable[tuple[int, Status]]:

@@ -366,10 +366,12 @@ def _new_plan(
     *,
     limit: int | None = None,
 ) -> Plan:
+    owned = not occasion.rehearsal
     occasion = replace(
         occasion,
         runs=folder.parent,
-        before=history.before(folder, occasion.base_url, owned=not occasion.rehearsal),
+        owned=owned,
+        before=history.before(folder, occasion.base_url, owned=owned),
     )
     directory = rundir.create(folder, rehearsal=occasion.rehearsal)
     try:

@@ -29,6 +29,7 @@ class Manifest:
         file: the campaign file.
         definition: the campaign, checked, with the command line's overrides.
         source: what tells the list from another: see `recipients.fingerprint`.
+        excluded: likewise of each list of [audience] exclude, in order.
         limit: rows taken from the list at most, or None for all.
         rows: input rows.
         planned: rows by planned status; "mailable" are to be mailed.
@@ -57,6 +58,7 @@ class Manifest:
     file: str
     definition: dict[str, Any]
     source: dict[str, Any]
+    excluded: list[dict[str, Any]]
     limit: int | None
     rows: int
     planned: dict[str, int]

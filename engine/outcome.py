@@ -22,7 +22,8 @@ class Status(StrEnum):
     IN_DOUBT = "in_doubt"
     #: The row cannot be mailed: its address or a required field is wrong.
     INVALID = "invalid"
-    #: The address is on a suppression list.
+    #: Not to be mailed: on a suppression list, or left out by the campaign itself. It
+    #: could be mailed, and has not been: that is what the others say.
     SUPPRESSED = "suppressed"
     #: An earlier row has the same address or key.
     DUPLICATE = "duplicate"

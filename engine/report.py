@@ -6,7 +6,7 @@ from typing import Any
 
 import polars as pl
 
-from engine import intake
+from engine import intake, results
 from engine.errors import CampaignIncomplete
 from engine.outcome import TROUBLE, Status
 from engine.rundir import RunDirectory
@@ -63,6 +63,19 @@ class Report:
         return pl.scan_parquet(self.path)
 
     @property
+    def left_out(self) -> dict[str, dict[str, int]]:
+        """Rows that the plan left out, by status and reason."""
+        return results.left_out(self.path)
+
+    @property
+    def variants(self) -> dict[str, dict[str, int]]:
+        """Rows of each variant by status; empty where all get the same message.
+
+        What was reported of them later: see `engine.report.reported`.
+        """
+        return results.by_variant(self.path)
+
+    @property
     def in_doubt(self) -> pl.LazyFrame:
         """The rows of which nobody can say whether they were accepted."""
         return self.results.filter(pl.col("status") == Status.IN_DOUBT)
@@ -105,6 +118,8 @@ class Report:
             "status": "finished" if self.finished else "stopped",
             "counts": self.counts,
             "rows": self.rows,
+            "left_out": self.left_out,
+            "variants": self.variants,
             "results": str(self.path),
             "seconds": round(self.seconds, 3),
             "messages_per_second": round(self.messages_per_second, 1),
@@ -134,6 +149,41 @@ def deliveries(directory: RunDirectory) -> pl.LazyFrame:
         .join(_last(events), on="row", how="left", maintain_order="left")
         .with_columns(pl.col("opens", "clicks").fill_null(0))
     )
+
+
+def reported(directory: RunDirectory) -> dict[str, dict[str, int]]:
+    """Count the rows of each variant of which an event was reported, by the event.
+
+    A row counts once for an event, however often it came: somebody who opened a mail
+    five times is one who opened it.
+
+    Returns:
+        By variant; `rows`: those that were accepted. Empty where all got the same.
+
+    Raises:
+        RunError: there is no such run, or it has no results yet.
+        StoreError: the events cannot be read.
+    """
+    own = pl.scan_parquet(directory.results).drop_nulls("variant")
+    accepted = own.filter(pl.col("status") == Status.ACCEPTED)
+    happened = (
+        pl.scan_parquet(intake.lay_out(directory))
+        .filter(~pl.col("copy"))
+        .select("row", "event")
+        .unique()
+        .join(own, on="row")
+    )
+    counted = pl.concat(
+        some.group_by("variant", event).len()
+        for some, event in (
+            (accepted, pl.lit("rows").alias("event")),
+            (happened, pl.col("event")),
+        )
+    )
+    found: dict[str, dict[str, int]] = {}
+    for variant, event, rows in counted.sort("variant").collect().iter_rows():
+        found.setdefault(variant, {})[event] = rows
+    return found
 
 
 def _last(path: Path) -> pl.LazyFrame:

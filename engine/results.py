@@ -36,6 +36,7 @@ COLUMNS: dict[str, pl.DataType] = {
     "http_status": pl.UInt16(),
     "settled_at": pl.Datetime("us", "UTC"),
     "latency_ms": pl.Float32(),
+    "variant": pl.String(),
 }
 #: What the journal adds to a row of the snapshot.
 SETTLED = {
@@ -62,7 +63,16 @@ _OF_RECORDS = {
     **{name: kind for name, kind in SETTLED.items() if name not in _OF_ROWS},
 }
 #: What is read of the snapshot.
-_PLANNED = ("row", "key", "address", "message_id", "status", "reason", "detail")
+_PLANNED = (
+    "row",
+    "key",
+    "address",
+    "message_id",
+    "status",
+    "reason",
+    "detail",
+    "variant",
+)
 #: What was found out later of a row in doubt, and goes in the place of the doubt.
 FOUND = {
     "row": COLUMNS["row"],
@@ -151,6 +161,46 @@ def write(
         _remove(aside)
         raise
     return counts
+
+
+def left_out(path: Path) -> dict[str, dict[str, int]]:
+    """Count the rows that a plan left out, by status and reason.
+
+    Args:
+        path: a frozen list, or the results that were made from it.
+    """
+    statuses = [Status.INVALID.value, Status.SUPPRESSED.value, Status.DUPLICATE.value]
+    counted = (
+        pl.scan_parquet(path)
+        .filter(pl.col("status").is_in(statuses))
+        .group_by("status", "reason")
+        .len()
+        .sort("status", "reason")
+        .collect()
+    )
+    found: dict[str, dict[str, int]] = {}
+    for status, reason, rows in counted.iter_rows():
+        found.setdefault(status, {})[reason] = rows
+    return found
+
+
+def by_variant(path: Path) -> dict[str, dict[str, int]]:
+    """Count the rows of a results file that were to be mailed, by variant and status.
+
+    Empty where all got the same.
+    """
+    counted = (
+        pl.scan_parquet(path)
+        .drop_nulls("variant")
+        .group_by("variant", "status")
+        .len()
+        .sort("variant", "status")
+        .collect()
+    )
+    found: dict[str, dict[str, int]] = {}
+    for variant, status, rows in counted.iter_rows():
+        found.setdefault(variant, {})[status] = rows
+    return found
 
 
 def _remove(aside: Path) -> None:
@@ -304,6 +354,7 @@ def _join(group: pl.DataFrame, settled: pl.DataFrame, header: Header) -> pl.Data
         .then(pl.lit(header.planned_at, dtype=COLUMNS["settled_at"]))
         .otherwise("settled_at"),
         latency_ms="latency_ms",
+        variant="variant",
     ).cast(pl.Schema(COLUMNS))
 
 

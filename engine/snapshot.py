@@ -10,6 +10,7 @@
     status str|null null: to be mailed; else `invalid`, `suppressed` or `duplicate`
     reason str|null short code, where there is a status
     detail str|null a sentence, where there is a status
+    variant str|null the message they get, where a campaign has several and they get one
     data struct     the columns that the templates read
 
 The list is read once, even where it could be read again: a query may not give the same
@@ -19,7 +20,7 @@ of rows at a time.
 
 import itertools
 from collections import Counter
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -27,17 +28,18 @@ from typing import Final
 
 import polars as pl
 
-from engine import address, batch, parquet
+from engine import address, batch, bucket, parquet
 from engine.duplicates import Duplicates
 from engine.outcome import Status
 from engine.parquet import GROUP
 from engine.spool import Spool
 
+HELD_OUT: Final = "held_out"
 NO_KEY = "the recipient's own id is missing"
 
-#: Finds who must not be mailed: normalised addresses to `suppressed`, the reason, and
-#: `source`, both str, null for who may be.
-Suppressed = Callable[[pl.Series], pl.DataFrame]
+#: Finds who must not be mailed: of rows with `key` and `mail`, the normalised address,
+#: to `suppressed`, the reason, and `source`, all str, null for who may be.
+Suppressed = Callable[[pl.DataFrame], pl.DataFrame]
 _SENTENCES: Final = {**address.SENTENCES, "key_missing": NO_KEY}
 #: Nobody has been written to.
 _SENT: Final = {"message_id": pl.String(), "run": pl.String()}
@@ -58,6 +60,32 @@ class Columns:
     name: str | None
     key: str | None
     data: Collection[str]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Split:
+    """Who is held out, and who of the others gets which variant: by their keys.
+
+    Attributes:
+        campaign: its name, by which the variants are drawn.
+        salt: by which those held out are drawn.
+        held_out: their share; 0: nobody is.
+        variants: the share of each, by name.
+        rest: the variant of all others; None: there are no variants.
+    """
+
+    campaign: str
+    salt: str
+    held_out: float
+    variants: Mapping[str, float]
+    rest: str | None
+
+    def of(self, names: Sequence[str]) -> pl.DataFrame:
+        """Return held_out bool and variant str|null of each name, in their order."""
+        held = bucket.places(f"holdout {self.salt}", names) < self.held_out
+        drawn = bucket.places(f"variants {self.campaign}", names)
+        variant = bucket.chosen(drawn, self.variants, self.rest)
+        return pl.DataFrame({"held_out": held, "variant": variant})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -84,6 +112,7 @@ def write(
     columns: Columns,
     limit: int | None = None,
     leaving: Leaving | None = None,
+    split: Split | None = None,
     look: Callable[[pl.DataFrame], None] = lambda _group: None,
 ) -> dict[Status | None, int]:
     """Freeze a list.
@@ -96,6 +125,7 @@ def write(
         columns: which columns of the list mean what.
         limit: take only so many rows, from the first.
         leaving: who is left out; None: only those who cannot be mailed.
+        split: who is held out, and who gets which variant; None: all get the same.
         look: is shown every group of the frozen list as it is written.
 
     Returns:
@@ -119,7 +149,7 @@ def write(
         if not sum(spool.heights):
             return {}
         twins = duplicates.found(spool)
-        final = _final(spool, identity, campaign, twins, leaving.sent)
+        final = _final(spool, identity, campaign, twins, sent=leaving.sent, split=split)
         first = next(final)
         pieces = _counted(itertools.chain([first], final), counts, look)
         parquet.write(path, pieces, first.schema)
@@ -151,15 +181,16 @@ def _checked(piece: pl.DataFrame, columns: Columns, leaving: Leaving) -> pl.Data
         address.encoded(pl.col(columns.address).cast(pl.String)).fill_null("")
     ).to_series()
     known = piece.select(
-        key=to_mail if columns.key is None else _text(columns.key),
+        key=to_mail if columns.key is None else text(columns.key),
         address=to_mail,
-        name=pl.lit("") if columns.name is None else _text(columns.name),
+        name=pl.lit("") if columns.name is None else text(columns.name),
         data=pl.struct(sorted({columns.address, *columns.data})),
     ).with_columns(mail=address.folded(pl.col("address")))
     return known.hstack(_verdicts(known, leaving))
 
 
-def _text(column: str) -> pl.Expr:
+def text(column: str) -> pl.Expr:
+    """Read a column as keys and names are read: trimmed text; "" where it is null."""
     return pl.col(column).cast(pl.String).fill_null("").str.strip_chars()
 
 
@@ -181,7 +212,7 @@ def _verdicts(known: pl.DataFrame, leaving: Leaving) -> pl.DataFrame:
     if leaving.suppressed is None:
         return invalid
     refused = pl.col("suppressed").is_not_null()
-    return invalid.hstack(leaving.suppressed(known["mail"])).select(
+    return invalid.hstack(leaving.suppressed(known)).select(
         status=pl.coalesce("status", pl.when(refused).then(pl.lit(Status.SUPPRESSED))),
         reason=pl.coalesce("reason", "suppressed"),
         detail=pl.coalesce("detail", pl.when(refused).then("source")),
@@ -193,13 +224,20 @@ def _final(
     identity: str,
     campaign: str,
     twins: pl.DataFrame,
+    *,
     sent: pl.DataFrame | None,
+    split: Split | None,
 ) -> Iterator[pl.DataFrame]:
-    """Give each row of the list its id, and leave out duplicates."""
+    """Give each row its id and its variant; leave out duplicates and who is held out.
+
+    Who is held out comes last: a later row of the same address is a duplicate all the
+    same, else they would be mailed by it.
+    """
     start = 0
     for group in spool.take():
         end = start + group.height
-        ids = batch.message_ids(campaign, group[identity].to_list())
+        names = group[identity].to_list()
+        ids = batch.message_ids(campaign, names)
         numbered = group.select(
             pl.int_range(start, end, dtype=pl.UInt64).alias("row"),
             "key",
@@ -209,6 +247,7 @@ def _final(
             "status",
             "reason",
             "detail",
+            pl.lit(None, dtype=pl.String).alias("variant"),
             "data",
         )
         later = twins.filter(pl.col("row").is_between(start, end - 1)).select(
@@ -216,12 +255,31 @@ def _final(
             why=pl.format("same_{}", "same"),
             how=pl.format("row {} has the same {}", "first", "same"),
         )
-        yield _leave_out(
+        left = _leave_out(
             _leave_out(numbered, later, by="row"),
             _written_to(numbered, sent),
             by="message_id",
         )
+        yield left if split is None else _drawn(left, split, names)
         start = end
+
+
+def _drawn(group: pl.DataFrame, split: Split, names: list[str]) -> pl.DataFrame:
+    """Hold out a share of those who would be mailed; give the others their variant."""
+    mailed = pl.col("status").is_null()
+    held = mailed & pl.col("held_out")
+    told = f"of the share of {split.held_out:g} that is not mailed (salt {split.salt})"
+    return (
+        group.drop("variant")
+        .hstack(split.of(names))
+        .with_columns(
+            status=pl.when(held).then(pl.lit(Status.SUPPRESSED)).otherwise("status"),
+            reason=pl.when(held).then(pl.lit(HELD_OUT)).otherwise("reason"),
+            detail=pl.when(held).then(pl.lit(told)).otherwise("detail"),
+            variant=pl.when(mailed & ~held).then("variant"),
+        )
+        .select(group.columns)
+    )
 
 
 def _written_to(group: pl.DataFrame, sent: pl.DataFrame | None) -> pl.DataFrame:

@@ -35,8 +35,8 @@ from engine.rundir import RunDirectory
 #: What marks a message as a test.
 PREFIX: Final = "[Test]"
 HEADER: Final = "X-Mailvolley-Test"
-#: The template of its subject, in the run's copies alone.
-SUBJECT: Final = "mailvolley-test/subject.txt.j2"
+#: The folder of the templates of its subjects, in the run's copies alone.
+SUBJECTS: Final = "mailvolley-test"
 #: Messages of a trial at most: it is for eyes.
 MOST: Final = 50
 
@@ -119,8 +119,10 @@ class Trial:
         for name in ("templates", "attachments"):
             if (kept := whole.directory.path / name).is_dir():
                 shutil.copytree(kept, directory.path / name)
-        subject = _add_subject(self.campaign.message.subject, directory)
-        templates = {**whole.manifest.templates, SUBJECT: subject}
+        several = [self.campaign.message, *self.campaign.messages.values()]
+        subjects = dict.fromkeys(message.subject for message in several)
+        added = {_marked_name(name): _add_subject(name, directory) for name in subjects}
+        templates = {**whole.manifest.templates, **added}
         frozen = _frozen(rows, to, self.campaign.name, directory.run)
         parquet.write(directory.recipients, iter([frozen]), frozen.schema)
         attached = again(whole.manifest, whole.directory)
@@ -176,6 +178,8 @@ def _chosen(plan: Plan, wanted: Wanted) -> list[int]:
         rows.append(worst)
     if rows:
         return list(dict.fromkeys(rows))
+    if variants := plan.first_rows():
+        return [*variants.values()]
     scan = pl.scan_parquet(plan.directory.recipients).select("row", "status")
     first = scan.filter(pl.col("status").is_null()).head(1).collect()
     return first["row"].to_list() or [0]
@@ -190,11 +194,27 @@ def _marked(campaign: Campaign) -> Campaign:
     can = providers.load(campaign.provider.name).capabilities
     mark = {HEADER: "yes"} if Feature.HEADERS in can.features else {}
     headers = {**message.headers, **mark}
-    changed = {"subject": SUBJECT, "cc": (), "bcc": (), "headers": headers}
+    subject = _marked_name(message.subject)
+    changed = {"subject": subject, "cc": (), "bcc": (), "headers": headers}
+    variants = tuple(
+        one.model_copy(update={"subject": _marked_name(one.subject)})
+        if one.subject
+        else one
+        for one in campaign.variants
+    )
     held_back = dict.fromkeys(("canary", "stop", "expect", "start_by"))
     return campaign.model_copy(
-        update={"message": message.model_copy(update=changed), **held_back}
+        update={
+            "message": message.model_copy(update=changed),
+            "variants": variants,
+            **held_back,
+        }
     ).bound_to(campaign.file)
+
+
+def _marked_name(subject: str) -> str:
+    """Return the name of the template that marks a subject."""
+    return f"{SUBJECTS}/{subject}"
 
 
 def _add_subject(subject: str, directory: RunDirectory) -> str:
@@ -205,7 +225,7 @@ def _add_subject(subject: str, directory: RunDirectory) -> str:
     name = json.dumps(subject, ensure_ascii=False)
     include = f"{{% include {name} %}}"
     text = f"{PREFIX} {{% filter trim %}}{include}{{% endfilter %}}".encode()
-    file = directory.templates / SUBJECT
+    file = directory.templates / _marked_name(subject)
     rundir.make_folders(file.parent, below=directory.path)
     rundir.publish(file, text)
     return rundir.sha256(file)

@@ -120,9 +120,11 @@ def test_good_file_gives_its_values(write: Write) -> None:
         (changed("kind", "kimd"), 'kimd: there is no such key; did you mean "kind"?'),
         (
             below("colours", "a = 1"),
-            ("colours: there is no such key; "
-            "keys: name, kind, recipients, message, provider, limits, unsubscribe, "
-            "start_by, expect, stop, canary, lint"),
+            (
+                "colours: there is no such key; "
+                "keys: name, kind, recipients, message, provider, audience, holdout, "
+                "variants, limits, unsubscribe, start_by, expect, stop, canary, lint"
+            ),
         ),
         (
             changed('source = "list.csv"', ""),

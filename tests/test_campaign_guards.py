@@ -34,7 +34,7 @@ def loaded(folder: Path, top: str = "", below: str = "") -> Campaign:
 def test_a_campaign_is_held_back_by_nothing_unless_it_says_so(tmp_path: Path) -> None:
     """Every guard is a choice, and one leaves the list named like the campaign."""
     campaign = loaded(tmp_path)
-    assert campaign.audience == "spring"
+    assert campaign.unsubscribe_list == "spring"
     guards = (campaign.unsubscribe, campaign.expect, campaign.stop, campaign.canary)
     assert guards == (None, None, None, None)
     assert campaign.start_by is None
@@ -54,7 +54,7 @@ def test_guards_are_read_and_survive_the_manifest(tmp_path: Path) -> None:
     )
     assert campaign.unsubscribe is not None
     assert campaign.unsubscribe.url == "https://mail.harbour.example"
-    assert campaign.audience == "readers"
+    assert campaign.unsubscribe_list == "readers"
     assert campaign.start_by == datetime(2026, 12, 24, 17, tzinfo=UTC)
     assert campaign.canary is not None
     assert campaign.canary.wait == 5400.0

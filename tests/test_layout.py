@@ -16,10 +16,19 @@ ENGINE = ROOT / "engine"
 FLOORS = (
     {"errors", "outcome", "message", "texts", "event", "stages"},
     {"record", "mime"},
-    {"campaign", "address", "render", "batch", "retry", "providers", "webhooks"},
+    {
+        "campaign",
+        "address",
+        "render",
+        "batch",
+        "bucket",
+        "retry",
+        "providers",
+        "webhooks",
+    },
     {"tracking", "lint"},
     {"parquet", "spool", "rundir", "database"},
-    {"duplicates"},
+    {"duplicates", "members"},
     {"manifest", "snapshot"},
     {"recipients", "secret", "journal", "wire", "pace", "results", "events"}
     | {"suppression", "unsubscribe", "asked", "fetched", "resolver"},

@@ -22,6 +22,7 @@ MANIFEST = Manifest(
     file="campaigns/spring.toml",
     definition={"name": "spring", "message": {"from": "Grüße <a@a.example>"}},
     source={"kind": "file", "sha256": "0" * 64},
+    excluded=[],
     limit=None,
     rows=3,
     planned={"mailable": 2, "invalid": 1, "duplicate": 0},

@@ -108,7 +108,16 @@ def test_every_key_status_column_and_exit_code_is_in_it() -> None:
     sections = [document, *document["$defs"].values()]
     keys = {key for section in sections for key in section["properties"]}
     tables = {"recipients", "message", "provider", "limits", "unsubscribe", "expect"}
-    tables |= {"stop", "canary", "lint", "attachments", "calendar"}
+    tables |= {
+        "audience",
+        "holdout",
+        "variants",
+        "stop",
+        "canary",
+        "lint",
+        "attachments",
+        "calendar",
+    }
     for key in keys - {"env", "file"}:
         wanted = rf"\[[a-z.]*{key}\]" if key in tables else f"`{key}`"
         assert re.search(wanted, README), key

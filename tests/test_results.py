@@ -48,6 +48,7 @@ SCHEMA = {
     "http_status": pl.UInt16(),
     "settled_at": pl.Datetime("us", "UTC"),
     "latency_ms": pl.Float32(),
+    "variant": pl.String(),
 }
 
 
@@ -156,6 +157,7 @@ def test_an_accepted_row_says_everything(four: Path) -> None:
         "http_status": 200,
         "settled_at": SETTLED_AT,
         "latency_ms": 12.5,
+        "variant": None,
     }
 
 

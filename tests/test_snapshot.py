@@ -26,6 +26,7 @@ SCHEMA = {
     "status": pl.String(),
     "reason": pl.String(),
     "detail": pl.String(),
+    "variant": pl.String(),
 }
 INVALID = "invalid"
 DUPLICATE = "duplicate"

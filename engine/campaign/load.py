@@ -139,8 +139,15 @@ def _missing_files(
     together with every other problem.
     """
     message = data.get("message")
+    templates = home_of(file) / "templates"
     if isinstance(message, dict):
-        yield from _missing_templates(message, home_of(file) / "templates")
+        yield from _missing_templates("[message]", message, templates)
+    variants = data.get("variants")
+    for item, one in enumerate(variants if isinstance(variants, list) else (), 1):
+        if isinstance(one, dict):
+            place = f"[[variants]] item {item},"
+            yield from _missing_templates(place, one, templates)
+    yield from _missing_lists(data.get("audience"), file.parent)
     recipients = data.get("recipients", {})
     if not needs_list or not isinstance(recipients, dict):
         return
@@ -151,12 +158,23 @@ def _missing_files(
         yield f"[recipients] source = {_quoted(source)}: there is no such list"
 
 
-def _missing_templates(message: dict[str, Any], templates: Path) -> Iterator[str]:
+def _missing_lists(audience: object, folder: Path) -> Iterator[str]:
+    named = audience.get("exclude") if isinstance(audience, dict) else None
+    for item, one in enumerate(named if isinstance(named, list) else (), 1):
+        source = one.get("source") if isinstance(one, dict) else one
+        if isinstance(source, str) and source and not _is_there(folder, source):
+            place = f"[audience] exclude, item {item} = {_quoted(source)}"
+            yield f"{place}: there is no such list"
+
+
+def _missing_templates(
+    section: str, message: dict[str, Any], templates: Path
+) -> Iterator[str]:
     for part in ("subject", "html", "markdown", "text"):
         name = message.get(part)
         if not isinstance(name, str) or not name:
             continue
-        place = f"[message] {part} = {_quoted(name)}"
+        place = f"{section} {part} = {_quoted(name)}"
         if Path(name).is_absolute() or ".." in Path(name).parts:
             yield f"{place}: write the path of a file below {templates}"
         elif not _is_file(templates / name):

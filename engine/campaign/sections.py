@@ -23,6 +23,14 @@ from pydantic import (
 )
 from pydantic_core import PydanticCustomError
 
+from engine.campaign.audience import (
+    BASE,
+    Audience,
+    Holdout,
+    Variant,
+    check_variants,
+    has_rest,
+)
 from engine.campaign.guards import Canary, Expect, Lint, StopRules, Unsubscribe
 from engine.campaign.message import Message
 from engine.campaign.values import Named, Section, is_loopback
@@ -219,6 +227,15 @@ class Campaign(Section):
         description="a section with from, subject, and html, markdown or text"
     )
     provider: Provider = Field(description="a section with name and token")
+    audience: Audience | None = Field(
+        None, description="who of the list is left out: exclude, not_in and the like"
+    )
+    holdout: Holdout | None = Field(
+        None, description="a section with share: who is not mailed, to compare with"
+    )
+    variants: tuple[Variant, ...] = Field(
+        (), strict=False, description="messages, each for a share of the list"
+    )
     limits: Limits = Limits()
     unsubscribe: Unsubscribe | None = Field(
         None, description="a section with url: one-click unsubscribe"
@@ -234,13 +251,28 @@ class Campaign(Section):
 
     _file: Path = PrivateAttr(default=Path("campaign.toml"))
 
+    @field_validator("variants")
+    @classmethod
+    def _of_one_message(
+        cls, variants: tuple[Variant, ...], info: ValidationInfo
+    ) -> tuple[Variant, ...]:
+        check_variants(variants, info.data.get("message"))
+        return variants
+
+    @property
+    def messages(self) -> dict[str, Message]:
+        """What each variant gets, and what the rest gets; empty without variants."""
+        found = {one.name: one.of(self.message) for one in self.variants}
+        rest = bool(self.variants) and has_rest(self.variants)
+        return found | ({BASE: self.message} if rest else {})
+
     @property
     def file(self) -> Path:
         """The file it was read from: its relative paths start in that folder."""
         return self._file
 
     @property
-    def audience(self) -> str:
+    def unsubscribe_list(self) -> str:
         """The list that one leaves by a link: the section's, else the campaign's."""
         named = self.unsubscribe.list if self.unsubscribe else None
         return named or self.name
@@ -263,7 +295,11 @@ class Campaign(Section):
         """Return the list that the file names, as a path or glob from here."""
         if self.recipients.source is None:
             raise ValueError("the campaign names no list")
-        return str(self._file.parent / self.recipients.source)
+        return self.beside(self.recipients.source)
+
+    def beside(self, source: str) -> str:
+        """Return a path or glob that the file names, as one from here."""
+        return str(self._file.parent / source)
 
     def bound_to(self, file: Path) -> Self:
         """Return the same campaign as if it had been read from `file`."""

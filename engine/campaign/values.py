@@ -65,9 +65,10 @@ MEDIA_TYPE = re.compile(
     r"(?:; ?[\w-]+=[\w.-]+)*",
     re.ASCII,
 )
-#: `PT1H30M` or `1h 30m`: days, hours, minutes.
+#: `PT1H30M`, `1h 30m` or `7 days`: days, hours, minutes.
 DURATION = re.compile(
-    r"P?\s*(?:(\d{1,4})\s*d)?\s*T?\s*(?:(\d{1,5})\s*h)?\s*(?:(\d{1,6})\s*m(?:in)?)?",
+    r"P?\s*(?:(\d{1,4})\s*d(?:ays?)?)?\s*T?\s*(?:(\d{1,5})\s*h(?:ours?)?)?"
+    r"\s*(?:(\d{1,6})\s*m(?:in(?:utes?)?)?)?",
     re.IGNORECASE,
 )
 #: What may not stand in a text of several lines.

@@ -16,6 +16,7 @@ import click
 from engine.outcome import Status
 
 if TYPE_CHECKING:  # both load polars, and `--help` is to be quick
+    from engine.message import Messages
     from engine.planning import Plan
     from engine.report import Report
 
@@ -159,7 +160,18 @@ def show_findings(plan: "Plan") -> None:
 
 def show_sample(plan: "Plan") -> bool:
     """Show the first messages as they would be sent; tell whether any could be."""
-    messages, failures = plan.sample()
+    variants = plan.variants
+    if not variants:
+        return _show_messages(*plan.sample())
+    good = []
+    for name, rows in variants.items():
+        say()
+        line("variant", f"{name}, {count(rows, 'row')}")
+        good.append(_show_messages(*plan.sample(1, variant=name)))
+    return all(good)
+
+
+def _show_messages(messages: "Messages", failures: list[str]) -> bool:
     for place, address in enumerate(messages.addresses):
         say()
         line("to", address)
@@ -188,9 +200,24 @@ def show_counts(counts: dict[str, int]) -> None:
     say()
 
 
+def show_left_out(left_out: dict[str, dict[str, int]]) -> None:
+    """Show why rows were left out by the plan, a line per reason."""
+    for status, reasons in left_out.items():
+        for reason, rows in reasons.items():
+            line("left out", f"{count(rows, 'row')}: {status}, {reason}")
+
+
+def show_variants(variants: dict[str, dict[str, int]]) -> None:
+    """Show what became of each variant, a line each: of results, or of events."""
+    for name, counts in variants.items():
+        told = ", ".join(f"{rows:,} {what}" for what, rows in counts.items())
+        line("variant", f"{name}: {told}")
+
+
 def show_report(report: "Report", *, next_steps: list[str]) -> None:
     """Tell how a run ended, where its results are, and what to type next."""
     show_counts(report.counts)
+    show_variants(report.variants)
     if report.cause:
         line("stopped", report.cause, colour="red")
     if report.seconds:

@@ -113,6 +113,8 @@ def show(plan: "Plan", proof: "Proof | None" = None, *, as_json: bool) -> ExitCo
                     "status": "planned",
                     "counts": plan.counts,
                     "rows": plan.manifest.rows,
+                    "left_out": plan.left_out,
+                    "variants": plan.variants,
                     "requests": plan.requests,
                     "batch_size": plan.manifest.batch_size,
                     "seconds": plan.seconds,

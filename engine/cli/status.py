@@ -11,7 +11,7 @@ from typing import Any
 import click
 import polars as pl
 
-from engine import history, rundir
+from engine import history, results, rundir
 from engine.cli import exits, options, output
 from engine.cli.exits import ExitCode
 from engine.errors import JournalError, RunError, RunLocked
@@ -99,7 +99,7 @@ def _settled(directory: RunDirectory, manifest: Manifest) -> dict[str, Any]:
         finished = journal.fact("finished_at")
         overtaken_by = journal.fact(OVERTAKEN_BY)
         counts = _counted(journal)
-    facts = {
+    facts: dict[str, Any] = {
         "status": "finished" if finished else "unfinished",
         "finished_at": finished,
         "counts": _with_plan(counts, manifest),
@@ -108,6 +108,9 @@ def _settled(directory: RunDirectory, manifest: Manifest) -> dict[str, Any]:
         facts["overtaken_by"] = overtaken_by
     if directory.results.exists():
         facts["results"] = str(directory.results)
+        with suppress(pl.exceptions.PolarsError, OSError):  # damaged: told by `_show`
+            facts["left_out"] = results.left_out(directory.results)
+            facts["variants"] = results.by_variant(directory.results)
     return facts
 
 
@@ -186,6 +189,8 @@ def _show(directory: RunDirectory, facts: dict[str, Any]) -> None:
         )
     if counts := facts.get("counts"):
         output.show_counts(counts)
+    output.show_left_out(facts.get("left_out", {}))
+    output.show_variants(facts.get("variants", {}))
     if "results" in facts:
         try:
             _show_trouble(directory)

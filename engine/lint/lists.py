@@ -173,7 +173,15 @@ class ListLook:
         texts = data.select(pl.col(pl.String).fill_null(""))
         if texts.width:
             self._pick_by_text(rows, texts)
+        self._pick_variants(rows.drop_nulls("variant"))
         self._pick_random(rows)
+
+    def _pick_variants(self, rows: pl.DataFrame) -> None:
+        """Keep a row of each message that a campaign has."""
+        for row in rows.unique("variant", keep="first").iter_slices(1):
+            name = f"variant {row['variant'][0]}"
+            if name not in self._picked:
+                self._picked[name] = (0, _copied(row))
 
     def _pick_by_text(self, rows: pl.DataFrame, texts: pl.DataFrame) -> None:
         found = texts.select(

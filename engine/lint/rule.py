@@ -160,7 +160,7 @@ _RULES: Final = (
         "L15",
         _R,
         Where.LIST,
-        "suppressed: they are not to be mailed",
+        "suppressed, or left out by the campaign: they are not to be mailed",
         "nothing: they are left out",
     ),
     Rule(

@@ -73,15 +73,14 @@ class Sourced:
 
 def look(
     sources: Mapping[str, str],
-    html: str | None,
-    *,
+    *htmls: str,
     extensions: Iterable[type[Extension]] = (),
 ) -> Sourced:
     """Look at templates.
 
     Args:
         sources: the texts by their names.
-        html: the one that the HTML part is made with; None without.
+        htmls: those that the HTML part of a message is made with.
         extensions: what else the templates may use.
     """
     env = Environment(extensions=list(extensions), autoescape=True)
@@ -91,7 +90,8 @@ def look(
         found.printed.update(_read(tree))
     for tree in trees.values():
         found.printed.difference_update(_guarded(tree))
-    escaped = _reachable(trees, html) if html is not None else []
+    several = (name for html in htmls for name in _reachable(trees, html))
+    escaped = list(dict.fromkeys(several))
     beginnings = _Beginnings([trees[name] for name in escaped])
     for name in escaped:
         found.findings += _unescaped(name, trees[name])

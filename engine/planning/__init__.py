@@ -10,8 +10,10 @@ was planned, however long it takes and however often it is taken up again. No ne
     plan.py    the plan: what it says of itself, and what follows from a campaign
     draw.py    a new plan, drawn up and frozen
     again.py   the plan of an earlier start: taken up, compared, tried again
+    audience.py who is left out for what else they are or have got
     check.py   the rules of `engine.lint`, put to it
     leaving.py who has said no since
+    variants.py a message for each share of the list
     links.py   each recipient's own link to unsubscribe
     extras.py  copies, headers, files and invitations: from the file to a recipe
 """

@@ -14,7 +14,7 @@ from engine.campaign import Campaign
 from engine.errors import RunError
 from engine.manifest import Manifest
 from engine.outcome import Status
-from engine.planning import extras, links
+from engine.planning import audience, extras, links
 from engine.planning.plan import (
     Occasion,
     Plan,
@@ -113,6 +113,10 @@ def differences(
     found += extras.changed(manifest, campaign)
     if _contents(manifest.source) != _contents(recipients.fingerprint(source)):
         found.append(f"the list {campaign.recipients.source or ''}".rstrip())
+    if [*map(_contents, manifest.excluded)] != [
+        _contents(one) for one in audience.fingerprints(campaign)
+    ]:
+        found.append("a list of [audience] exclude")
     if manifest.limit != limit:
         found.append(f"--limit ({manifest.limit or 'none'}, now {limit or 'none'})")
     return found

@@ -53,11 +53,18 @@ class Check:
         self._provider = provider
         self._shared = shared(recipe)
         self._links = links
-        message, sources = campaign.message, renderer.sources
-        self._source = lint.source.look(sources, message.html, extensions=[Marks])
+        messages, sources = campaign.messages.values(), renderer.sources
+        several = [campaign.message, *messages]
+        htmls = dict.fromkeys(m.html for m in several if m.html is not None)
+        subjects = dict.fromkeys(message.subject for message in several)
+        self._source = lint.source.look(sources, *htmls, extensions=[Marks])
         self.list = ListLook(
             printed=self._source.printed,
-            in_subject=lint.source.names_of(sources, message.subject),
+            in_subject={
+                name
+                for subject in subjects
+                for name in lint.source.names_of(sources, subject)
+            },
             beginnings=self._source.addresses,
         )
 

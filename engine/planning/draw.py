@@ -16,7 +16,8 @@ from engine.errors import CampaignError, RecipientsError
 from engine.fetched import scopes_of
 from engine.manifest import Manifest
 from engine.outcome import Status
-from engine.planning import check, extras, links
+from engine.planning import audience, check, extras, links
+from engine.planning.audience import Absent
 from engine.planning.check import Check
 from engine.planning.extras import Attached
 from engine.planning.plan import (
@@ -78,6 +79,9 @@ def draw_up(
     provider = provider_of(campaign, directory.run, size, recipe)
     findings = [*provider.review(), *_too_heavy(provider, attached)]
     compiled = partial(renderer_of, campaign, campaign.templates, recipe, links=made)
+    absents = _tried(errors, lambda: audience.excluded(campaign)) or []
+    reached = partial(audience.reached, campaign, occasion, moment)
+    absents += _tried(errors, reached) or []
     renderer, frame = _checked(campaign, source, findings, compiled, errors)
     findings += _shown(recipe, renderer, attached)
     columns = _columns(campaign, renderer, _names(frame, source))
@@ -89,7 +93,8 @@ def draw_up(
             campaign=campaign.name,
             columns=columns,
             limit=limit,
-            leaving=_leaving(campaign, occasion),
+            leaving=_leaving(campaign, occasion, absents),
+            split=audience.split(campaign),
             look=look.list.add,
         )
     rows = sum(planned.values())
@@ -121,6 +126,7 @@ def draw_up(
         file=str(campaign.file),
         definition=campaign.model_dump(mode="json", by_alias=True),
         source=recipients.fingerprint(source),
+        excluded=audience.fingerprints(campaign),
         limit=limit,
         rows=rows,
         planned={status or "mailable": planned.get(status, 0) for status in PLANNED},
@@ -244,14 +250,19 @@ def _columns(
     return snapshot.Columns(named.address, named.name, named.key, data)
 
 
-def _leaving(campaign: Campaign, occasion: Occasion) -> Leaving:
+def _leaving(campaign: Campaign, occasion: Occasion, absents: list[Absent]) -> Leaving:
     """Say who is left out beside those who cannot be mailed."""
     find = None
     # One that is made by looking would be a file that nobody asked for.
     if occasion.runs is not None and (occasion.runs / DATABASE).exists():
         with Suppressions.open(occasion.runs) as suppressions:
             find = suppressions.filter(scopes_of(campaign, occasion.base_url)).find
-    return Leaving(sent=occasion.sent, suppressed=find, special_use=occasion.is_real)
+    is_anybody = find is not None or absents
+    return Leaving(
+        sent=occasion.sent,
+        suppressed=audience.finder(absents, find) if is_anybody else None,
+        special_use=occasion.is_real,
+    )
 
 
 def _chunk(campaign: Campaign, size: int, mailable: int) -> int:

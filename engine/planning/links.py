@@ -150,7 +150,7 @@ def new(campaign: Campaign, runs: Path | None, *, keep: bool) -> Links | None:
         if keep or _marks(runs).exists():
             with Suppressions.open(runs) as suppressions:
                 marks = suppressions.key()
-    return Links(section.url, campaign.audience, keys, marks)
+    return Links(section.url, campaign.unsubscribe_list, keys, marks)
 
 
 def again(campaign: Campaign, runs: Path, fingerprint: str) -> Links | None:
@@ -173,7 +173,7 @@ def again(campaign: Campaign, runs: Path, fingerprint: str) -> Links | None:
     with Suppressions.open(runs) as suppressions:
         marks = suppressions.key()
     keys = Keys((*first, *(key for key in known if key not in first)))
-    return Links(section.url, campaign.audience, keys, marks)
+    return Links(section.url, campaign.unsubscribe_list, keys, marks)
 
 
 def headers(campaign: Campaign) -> dict[str, Words[str]]:

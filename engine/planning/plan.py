@@ -6,14 +6,15 @@ from urllib.parse import urlsplit
 
 import polars as pl
 
-from engine import pace, providers, render, snapshot
+from engine import pace, providers, render, results
 from engine.campaign import Campaign, is_inline, is_loopback
 from engine.lint import Finding
 from engine.lint.audience import Before
 from engine.manifest import Manifest
 from engine.message import Envelope, Messages
 from engine.planning.extras import Attached
-from engine.planning.links import LinkingRenderer, Links
+from engine.planning.links import Links
+from engine.planning.variants import VariedRenderer
 from engine.providers.base import Provider
 from engine.render import Recipe, Renderer, Watch
 from engine.rundir import RunDirectory
@@ -86,17 +87,47 @@ class Plan:
             if rate is not None
         )
 
-    def sample(self, count: int = SAMPLE) -> tuple[Messages, list[str]]:
+    @property
+    def variants(self) -> dict[str, int]:
+        """Rows to be mailed by variant, in the order of the campaign; empty without."""
+        scan = pl.scan_parquet(self.directory.recipients)
+        counted = scan.group_by("variant").len().collect()
+        rows = dict(counted.iter_rows())
+        return {name: rows.get(name, 0) for name in self.campaign.messages}
+
+    @property
+    def left_out(self) -> dict[str, dict[str, int]]:
+        """Rows that are left out, by status and reason."""
+        return results.left_out(self.directory.recipients)
+
+    def first_rows(self) -> dict[str, int]:
+        """Return the first row of each variant that somebody gets; empty without."""
+        scan = pl.scan_parquet(self.directory.recipients).drop_nulls("variant")
+        firsts = scan.group_by("variant").agg(pl.col("row").min()).sort("row").collect()
+        return dict(firsts.iter_rows())
+
+    def sample(
+        self, count: int = SAMPLE, *, variant: str | None = None
+    ) -> tuple[Messages, list[str]]:
         """Render the first rows to be mailed.
+
+        Args:
+            count: how many.
+            variant: only rows that get this one; None: of all.
 
         Returns:
             The messages, and a sentence for each row that could not be rendered.
         """
-        for chunk in snapshot.chunks(self.directory.recipients, count):
-            rendered = self.renderer.render(chunk)
-            failures = [f"row {f.row}: {f.detail}" for f in rendered.failures]
-            return rendered.messages, failures
-        return Messages([], [], [], [], [], None, None), []
+        scan = pl.scan_parquet(self.directory.recipients)
+        rows = scan.filter(pl.col("status").is_null())
+        if variant is not None:
+            rows = rows.filter(pl.col("variant") == variant)
+        chunk = rows.head(count).collect()
+        if not chunk.height:
+            return Messages([], [], [], [], [], None, None), []
+        rendered = self.renderer.render(chunk)
+        failures = [f"row {f.row}: {f.detail}" for f in rendered.failures]
+        return rendered.messages, failures
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,6 +143,7 @@ class Occasion:
         out: where the results are to be copied to, or None.
         runs: the runs folder, with the suppressions and keys; None: there is none.
         keep: whether keys are made there if there are none.
+        owned: whether the caller owns the campaign.
         before: the campaign's last run, or None.
         max_recipients: how many may be mailed; None: any number.
     """
@@ -124,6 +156,7 @@ class Occasion:
     out: Path | None = None
     runs: Path | None = None
     keep: bool = True
+    owned: bool = False
     before: Before | None = None
     max_recipients: int | None = None
 
@@ -202,20 +235,20 @@ def renderer_of(
     *,
     links: Links | None = None,
     watch: Watch | None = None,
-) -> Renderer:
+) -> VariedRenderer:
     """Compile the templates of a campaign, from their folder or a run's copies."""
-    message = campaign.message
-    return LinkingRenderer(
+    return VariedRenderer(
         templates,
-        message.parts,
+        campaign.message.parts,
         {
             "name": campaign.name,
-            "tags": list(message.tags),
-            "postal_address": message.postal_address or "",
+            "tags": list(campaign.message.tags),
+            "postal_address": campaign.message.postal_address or "",
         },
+        variants={name: message.parts for name, message in campaign.messages.items()},
         links=links,
         recipe=recipe,
-        derive_text=message.derives_text,
+        derive_text=campaign.message.derives_text,
         watch=watch,
     )
 

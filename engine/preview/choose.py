@@ -75,6 +75,8 @@ def chosen(plan: Plan, prover: Prover, wanted: Wanted) -> Sample:
         sample.add(proof.worst, "asked", "The worst of all")
     for row, text in _extremes(plan):
         sample.add(row, "list", text)
+    for name, row in plan.first_rows().items():
+        sample.add(row, "list", f"Variant {name}")
     for failing in proof.failures:
         example = failing.count.examples[0]
         sample.add(example.row, "fails", "Fails")

@@ -75,6 +75,7 @@ def test_results_have_the_columns_that_are_promised(desk: Desk, sandbox: Site) -
         "http_status": pl.UInt16,
         "settled_at": pl.Datetime("us", "UTC"),
         "latency_ms": pl.Float32,
+        "variant": pl.String,
     }
     assert results["key"].to_list() == [f"{row:05}" for row in range(100)]
     assert results["message_id"].to_list() == list(

@@ -164,9 +164,9 @@ def test_l13_an_unguarded_field_that_is_often_empty_is_told(tmp_path: Path) -> N
 def test_l15_suppressed_rows_are_counted_by_their_reason(tmp_path: Path) -> None:
     """Rule L15: who said no is left out, and it is told why."""
 
-    def suppressed(addresses: pl.Series) -> pl.DataFrame:
-        known = {"a@b.org": "complained", "c@d.org": "unsubscribed"}
-        reasons = [known.get(address) for address in addresses]
+    def suppressed(known: pl.DataFrame) -> pl.DataFrame:
+        said = {"a@b.org": "complained", "c@d.org": "unsubscribed"}
+        reasons = [said.get(address) for address in known["mail"]]
         sources = [reason and "cloudmails" for reason in reasons]
         return pl.DataFrame(
             {"suppressed": reasons, "source": sources},
@@ -189,8 +189,8 @@ def test_l15_suppressed_rows_are_counted_by_their_reason(tmp_path: Path) -> None
 def test_a_suppressed_row_makes_no_later_one_a_duplicate(tmp_path: Path) -> None:
     """Both rows of somebody who said no are suppressed; none is a duplicate."""
 
-    def suppressed(addresses: pl.Series) -> pl.DataFrame:
-        reasons = ["bounced" if a == "a@b.org" else None for a in addresses]
+    def suppressed(known: pl.DataFrame) -> pl.DataFrame:
+        reasons = ["bounced" if a == "a@b.org" else None for a in known["mail"]]
         return pl.DataFrame({"suppressed": reasons, "source": reasons})
 
     look(
@@ -205,8 +205,8 @@ def test_a_suppressed_row_makes_no_later_one_a_duplicate(tmp_path: Path) -> None
 def test_who_is_suppressed_keeps_nobody_else_from_the_mail(tmp_path: Path) -> None:
     """The next row of the same id, at an address that nobody objects to, is mailed."""
 
-    def suppressed(addresses: pl.Series) -> pl.DataFrame:
-        reasons = ["bounced" if a == "a@b.org" else None for a in addresses]
+    def suppressed(known: pl.DataFrame) -> pl.DataFrame:
+        reasons = ["bounced" if a == "a@b.org" else None for a in known["mail"]]
         return pl.DataFrame({"suppressed": reasons, "source": reasons})
 
     leaving = Leaving(suppressed=suppressed)

@@ -89,6 +89,7 @@ def test_l33_a_column_that_a_link_begins_with_is_judged_row_by_row(text: str) ->
                 "message_id": [str(n) for n in range(count)],
                 "status": pl.Series([None] * count, dtype=pl.String),
                 "reason": pl.Series([None] * count, dtype=pl.String),
+                "variant": pl.Series([None] * count, dtype=pl.String),
                 "data": pl.DataFrame({"page": pages}).to_struct(),
             }
         )
@@ -136,7 +137,7 @@ def test_l33_is_quiet_on_the_sample() -> None:
 )
 def test_l40_what_looks_like_a_secret_is_told_and_not_shown(secret: str) -> None:
     """Rule L40 names the place alone."""
-    (found,) = look({"a.txt.j2": f"Hello\nkey: {secret}"}, None).findings
+    (found,) = look({"a.txt.j2": f"Hello\nkey: {secret}"}).findings
     assert (found.id, found.text) == ("L40", "a.txt.j2:2: what looks like a secret")
 
 
@@ -144,7 +145,7 @@ def test_l40_is_quiet_on_words(subtests: pytest.Subtests) -> None:
     """Neither a link nor a long word is a secret."""
     for text in ("https://a.org/key-words-about-something-long", "re-established it"):
         with subtests.test(text):
-            assert look({"a.txt.j2": text}, None).findings == []
+            assert look({"a.txt.j2": text}).findings == []
 
 
 def test_printed_names_are_those_that_nobody_asks_after() -> None:
@@ -153,7 +154,7 @@ def test_printed_names_are_those_that_nobody_asks_after() -> None:
         "{% if a and b.c %}{{ a }}{% endif %}{{ d|default('x', true) }}"
         "{% for x in e %}{{ x }}{% endfor %}{{ f or 'y' }}{{ 'z' if g else '' }}{{ h }}"
     )
-    assert look({"a.txt.j2": text}, None).printed == {"h", "x"}
+    assert look({"a.txt.j2": text}).printed == {"h", "x"}
 
 
 def test_the_names_of_a_template_are_those_of_all_its_parts() -> None:

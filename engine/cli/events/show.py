@@ -11,7 +11,7 @@ from engine.cli import exits, options, output
 from engine.cli.exits import ExitCode
 from engine.errors import RunError
 from engine.manifest import Manifest
-from engine.report import deliveries
+from engine.report import deliveries, reported
 from engine.rundir import RunDirectory
 
 #: How `--out` writes, by the end of the file's name.
@@ -28,7 +28,11 @@ _FORMATS = {".parquet": "sink_parquet", ".csv": "sink_csv", ".ndjson": "sink_ndj
 )
 @options.as_json
 def command(*, run: Path, out: Path | None, as_json: bool) -> ExitCode:
-    """Show the last event of each row of a run, counted."""
+    """Show the last event of each row of a run, counted.
+
+    Where a campaign has variants: for each of them how many rows were accepted, and of
+    how many an event was reported, each once.
+    """
     with exits.told(as_json=as_json):
         directory = RunDirectory(run)
         manifest = Manifest.read(directory)
@@ -44,6 +48,8 @@ def command(*, run: Path, out: Path | None, as_json: bool) -> ExitCode:
         counts = dict(counted.select("event", "len").iter_rows())
         for event, number in counts.items():
             output.line(event, f"{number:,}")
+        variants = reported(directory)
+        output.show_variants(variants)
         output.line("events", output.shown(directory.events))
         if out is not None:
             output.line("deliveries", output.shown(out))
@@ -52,7 +58,8 @@ def command(*, run: Path, out: Path | None, as_json: bool) -> ExitCode:
                 "campaign": manifest.campaign,
                 "run": manifest.run,
             }
-            facts |= {"deliveries": counts, "events": str(directory.events)}
+            facts |= {"deliveries": counts, "variants": variants}
+            facts |= {"events": str(directory.events)}
             click.echo(json.dumps(facts))
     return ExitCode.DONE
 
