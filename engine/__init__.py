@@ -7,11 +7,12 @@ The house, from the doors down; a file imports only from floors below its own:
     doors      cli/  api
     machine    job lookup │ run report receiver/ track/ fetch │
                deliver overtaken preview/ trial │ crew/ proof/ │
-               planning/ reconcile verify/ intake │ stop history cloudmailin/
+               planning/ reconcile verify/ intake erase/ │ stop history cloudmailin/
     edges      recipients/  journal/  wire  pace/  results  events/  secret
                suppression  unsubscribe
                asked  fetched
-    files      manifest  snapshot  │  duplicates  │  rundir  parquet  spool  database
+    files      manifest  snapshot  │  duplicates  exchange  │
+               rundir  parquet  spool  database
     decisions  tracking/ │
                campaign/  address  render/  batch  retry  providers/  webhooks/
                │  mime/

@@ -41,6 +41,7 @@ COMMANDS = {
     "track": "Ask the provider what became of a run's messages.",
     "events": "Take in what providers report later, and show it.",
     "suppress": "Say who must not be mailed.",
+    "erase": "Forget people, and never write to them again.",
     "providers": "Show what each provider's API can do.",
     "sandbox": "Run a provider on this machine to rehearse against.",
     "schema": "Print the JSON Schema of the campaign file.",

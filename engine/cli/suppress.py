@@ -133,15 +133,8 @@ def import_(
     holds, unless --campaign does.
     """
     with exits.told(as_json=as_json), recipients.translating(file):
-        frame = recipients.load(file)
+        frame = addresses_of(file, column)
         names = frame.collect_schema().names()
-        column = column or next((name for name in USUAL if name in names), None)
-        if column is None or column not in names:
-            raise RecipientsError(
-                f"{file}: which column holds the addresses? There are "
-                f"{', '.join(names)}",
-                hint="name it: --column NAME",
-            )
         said = pl.col("reason") if "reason" in names else pl.lit(None, pl.String)
         scope: pl.Expr = pl.lit(_scope_of(campaign))
         if campaign is None and "scope" in names:
@@ -149,7 +142,7 @@ def import_(
             kept = pl.col("scope").cast(pl.String)
             scope = pl.when(kept.str.contains(_SCOPED)).then(kept).otherwise(scope)
         wanted = frame.select(
-            address=pl.col(column).cast(pl.String).fill_null(""),
+            address="address",
             reason=said.cast(pl.String).fill_null(reason),
             scope=scope,
         )
@@ -161,6 +154,32 @@ def import_(
         output.line("rows", f"{rows:,}")
         _tell("entered", new, as_json=as_json)
     return ExitCode.DONE
+
+
+def addresses_of(file: str, column: str | None) -> pl.LazyFrame:
+    """Scan a file of addresses.
+
+    Args:
+        file: see `recipients.load`.
+        column: of the addresses; None: the one that is usually called so.
+
+    Returns:
+        The columns of the file, and `address` str, "" where there is none.
+
+    Raises:
+        RecipientsError: it cannot be read, or which column is meant is not known.
+    """
+    frame = recipients.load(file)
+    names = frame.collect_schema().names()
+    column = column or next((name for name in USUAL if name in names), None)
+    if column is None or column not in names:
+        raise RecipientsError(
+            f"{file}: which column holds the addresses? There are {', '.join(names)}",
+            hint="name it: --column NAME",
+        )
+    return frame.with_columns(
+        pl.col(column).cast(pl.String).fill_null("").alias("address")
+    )
 
 
 def _entries(piece: pl.DataFrame, source: str) -> Iterable[Entry]:
