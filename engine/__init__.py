@@ -11,7 +11,7 @@ The house, from the doors down; a file imports only from floors below its own:
     edges      recipients/  journal/  wire  pace/  results  events/  secret
                suppression  unsubscribe
                asked  fetched
-    files      manifest  snapshot  │  duplicates  exchange  │
+    files      manifest  snapshot  │  duplicates  exchange  export  │
                rundir  parquet  spool  database
     decisions  tracking/ │
                campaign/  address  render/  batch  retry  providers/  webhooks/

@@ -19,7 +19,7 @@ FLOORS = (
     {"campaign", "address", "render", "batch", "retry", "providers", "webhooks"},
     {"tracking", "lint"},
     {"parquet", "spool", "rundir", "database"},
-    {"duplicates", "exchange"},
+    {"duplicates", "exchange", "export"},
     {"manifest", "snapshot"},
     {"recipients", "secret", "journal", "wire", "pace", "results", "events"}
     | {"suppression", "unsubscribe", "asked", "fetched", "resolver"},

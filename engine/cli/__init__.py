@@ -37,6 +37,7 @@ COMMANDS = {
     "status": "Show what became of a run.",
     "reconcile": "End doubts by what the provider reports.",
     "verify": "Check what we promise of a run.",
+    "export": "Write the results of a run to a file.",
     "cloudmailin": "Look after a CloudMailin account: inbound mail, domains.",
     "track": "Ask the provider what became of a run's messages.",
     "events": "Take in what providers report later, and show it.",

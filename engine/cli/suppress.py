@@ -9,7 +9,8 @@ import click
 import polars as pl
 import trio
 
-from engine import api, recipients, rundir
+from engine import api, recipients
+from engine import export as export_
 from engine.campaign import rebased
 from engine.cli import exits, options, output
 from engine.cli.exits import ExitCode
@@ -177,9 +178,9 @@ def addresses_of(file: str, column: str | None) -> pl.LazyFrame:
             f"{file}: which column holds the addresses? There are {', '.join(names)}",
             hint="name it: --column NAME",
         )
-    return frame.with_columns(
-        pl.col(column).cast(pl.String).fill_null("").alias("address")
-    )
+    if names == SCHEMA.names() and Path(file).suffix == ".csv":  # one of ours
+        frame = frame.with_columns(export_.unguarded(pl.col(pl.String)))
+    return frame.with_columns(address=pl.col(column).cast(pl.String).fill_null(""))
 
 
 def _entries(piece: pl.DataFrame, source: str) -> Iterable[Entry]:
@@ -248,17 +249,16 @@ def _tell_copied(told: Copied) -> None:
 
 
 @command.command("export")
-@click.argument("file", type=options.FILE, metavar="FILE.csv")
+@click.argument("file", type=options.FILE, metavar="FILE")
 @options.runs_dir
 def export(*, file: Path, runs_dir: Path) -> ExitCode:
-    """Write the entries to a CSV file."""
+    """Write the entries to a file: .csv, .parquet or .ndjson."""
     with exits.told(as_json=False):
-        rundir.check_target(file)
         with Suppressions.open(runs_dir) as entries:
             found = entries.all()
-        rundir.publish(file, found.select(SCHEMA.names()).write_csv().encode())
+        export_.write(found.lazy(), file)
         output.line("entries", f"{found.height:,}")
-        output.line("file", output.shown(file))
+        output.exported(file)
     return ExitCode.DONE
 
 

@@ -6,16 +6,12 @@ from pathlib import Path
 import click
 import polars as pl
 
-from engine import rundir
+from engine import export
 from engine.cli import exits, options, output
 from engine.cli.exits import ExitCode
-from engine.errors import RunError
 from engine.manifest import Manifest
 from engine.report import deliveries
 from engine.rundir import RunDirectory
-
-#: How `--out` writes, by the end of the file's name.
-_FORMATS = {".parquet": "sink_parquet", ".csv": "sink_csv", ".ndjson": "sink_ndjson"}
 
 
 @click.command("show")
@@ -34,7 +30,7 @@ def command(*, run: Path, out: Path | None, as_json: bool) -> ExitCode:
         manifest = Manifest.read(directory)
         rows = deliveries(directory)
         if out is not None:
-            _write(rows, out)
+            export.write(rows, out)
         counted = (
             rows.group_by(pl.col("event").fill_null("nothing reported"))
             .agg(pl.len(), pl.col("reject_reason").drop_nulls().n_unique())
@@ -46,7 +42,7 @@ def command(*, run: Path, out: Path | None, as_json: bool) -> ExitCode:
             output.line(event, f"{number:,}")
         output.line("events", output.shown(directory.events))
         if out is not None:
-            output.line("deliveries", output.shown(out))
+            output.exported(out)
         if as_json:
             facts: dict[str, object] = {
                 "campaign": manifest.campaign,
@@ -55,21 +51,3 @@ def command(*, run: Path, out: Path | None, as_json: bool) -> ExitCode:
             facts |= {"deliveries": counts, "events": str(directory.events)}
             click.echo(json.dumps(facts))
     return ExitCode.DONE
-
-
-def _write(rows: pl.LazyFrame, out: Path) -> None:
-    """Write deliveries to a file of the user's, whole or not at all."""
-    kind = _FORMATS.get(out.suffix)
-    if kind is None:
-        raise RunError(
-            f"--out {out}: is neither {', '.join(_FORMATS)}",
-            hint=f"name it so: --out {out.with_suffix('.parquet')}",
-        )
-    rundir.check_target(out)
-    aside = out.with_name(f".{out.name}.inprogress")
-    try:
-        aside.touch(mode=0o600)
-        getattr(rows, kind)(aside)
-        rundir.publish_file(aside, out)
-    finally:
-        aside.unlink(missing_ok=True)
