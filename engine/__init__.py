@@ -7,11 +7,11 @@ The house, from the doors down; a file imports only from floors below its own:
     doors      cli/  api
     machine    job lookup │ run report receiver/ track/ fetch │
                deliver overtaken preview/ trial │ crew/ proof/ │
-               planning/ reconcile verify/ intake │ stop history cloudmailin/
+               planning/ reconcile verify/ intake erase/ │ stop history cloudmailin/
     edges      recipients/  journal/  wire  pace/  results  events/  secret
                suppression  unsubscribe
                asked  fetched
-    files      manifest  snapshot  │  duplicates  members  │
+    files      manifest  snapshot  │  duplicates  members  exchange  export  │
                rundir  parquet  spool  database
     decisions  tracking/ │
                campaign/  address  render/  batch  bucket  retry  providers/  webhooks/

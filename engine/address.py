@@ -118,6 +118,11 @@ def _is_wide(texts: pl.Series) -> pl.Series:
 @lru_cache(maxsize=10_000)
 def _label(domain: str) -> str:
     """Return the A-label of a domain, or the domain where it has none."""
+    return _labels(domain)[0]
+
+
+def _labels(domain: str) -> tuple[str, str]:
+    """Return a domain as A-label and as U-label; as it is where it has none."""
     from email_validator import (  # noqa: PLC0415 - slow; only for such domains
         EmailNotValidError,
         validate_email,
@@ -128,8 +133,8 @@ def _label(domain: str) -> str:
             f"x@{domain}", check_deliverability=False, globally_deliverable=False
         )
     except EmailNotValidError:
-        return domain
-    return found.ascii_domain
+        return domain, domain
+    return found.ascii_domain, found.domain
 
 
 def normalised(address: pl.Expr) -> pl.Expr:
@@ -156,6 +161,12 @@ def folded(address: pl.Expr) -> pl.Expr:
 def _composed(texts: pl.Series) -> pl.Series:
     # What is ASCII is composed; to find that out takes a thirtieth of the time.
     return texts.str.normalize("NFC") if _is_wide(texts).any() else texts
+
+
+def spellings(known: str) -> set[str]:
+    """Return how a normalised address may be written: also in the domain's letters."""
+    local, _, domain = known.rpartition("@")
+    return {f"{local}@{name}" for name in (domain, _labels(domain)[1])}
 
 
 def problem(address: pl.Expr) -> pl.Expr:

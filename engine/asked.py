@@ -12,12 +12,16 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from itertools import islice
+from pathlib import Path
 from typing import Final
 
 import polars as pl
 
 from engine.database import Database, Layout
 from engine.rundir import RunDirectory
+
+#: The file in a run's directory.
+DATABASE: Final = "asked.db"
 
 _LAYOUT: Final = Layout(
     what="what was asked of the provider",
@@ -53,7 +57,7 @@ class Asked:
         Raises:
             StoreError: it cannot be opened.
         """
-        with Database.open(directory.path / "asked.db", _LAYOUT) as database:
+        with Database.open(directory.path / DATABASE, _LAYOUT) as database:
             yield cls(database)
 
     def note(self, rows: Iterable[int], at: datetime) -> None:
@@ -70,6 +74,14 @@ class Asked:
         since = at - _EPOCH
         moment = (since.days * 86_400 + since.seconds) * 10**6 + since.microseconds
         self._database.write(_NOTE, ((row, moment) for row in rows))
+
+    def copy(self, target: Path) -> None:
+        """Copy it, though somebody may be asking just now.
+
+        Raises:
+            StoreError: the copy cannot be written.
+        """
+        self._database.copy(target)
 
     def when(self) -> pl.DataFrame:
         """Return when each row was last asked about: see `SCHEMA`, by row.

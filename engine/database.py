@@ -64,6 +64,7 @@ class Database:
             with trouble(path, layout):
                 db.execute("PRAGMA journal_mode = WAL")
                 db.execute("PRAGMA synchronous = FULL")
+                db.execute("PRAGMA secure_delete = ON")  # who was erased is erased
                 db.execute("PRAGMA fullfsync = ON")  # macOS: else it stays in the drive
                 _made(path, db, layout)
             yield cls(path, layout, db)
@@ -84,6 +85,32 @@ class Database:
             with _transaction(self._db):
                 self._db.executemany(statement, rows)
             return self._db.total_changes - before
+
+    def compact(self) -> None:
+        """Leave nothing of what was deleted or replaced, in the file or in its log.
+
+        Raises:
+            StoreError: it failed, or somebody reads at this moment.
+        """
+        with trouble(self.path, self.layout):
+            self._db.execute("VACUUM")
+            query = "PRAGMA wal_checkpoint(TRUNCATE)"
+            ((busy, _, _),) = self._db.execute(query)
+        if busy:
+            raise StoreError(
+                f"{self.path}: somebody reads {self.layout.what} just now",
+                hint="once more when they have ended",
+            )
+
+    def copy(self, target: Path) -> None:
+        """Copy it, whole, for its owner alone; others may be at it.
+
+        Raises:
+            StoreError: the copy cannot be written.
+        """
+        with trouble(target, self.layout):
+            os.close(os.open(target, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
+            self._db.execute("VACUUM INTO ?", (str(target),))
 
     def read(
         self, query: str, values: Sequence[object] = ()

@@ -84,24 +84,31 @@ def take(
 ) -> Taken:
     """Keep events, and enter those who are not to be mailed again.
 
+    Of those who were erased it is not kept whom they are about: see `EventStore.add`.
+
     Raises:
         StoreError: they cannot be kept. Nobody was entered then.
     """
     coming = list(events)
-    new = store.add(coming, via)
-    entered = suppressions.add(entry for e in coming if (entry := _entry(e)))
+    to = pl.DataFrame(
+        {"to": [event.recipient for event in coming]}, schema={"to": pl.String}
+    )
+    bare = to.select(_bare(pl.col("to"))).to_series().to_list()
+    new = store.add(coming, via, erased=suppressions.are_erased(bare))
+    each = map(_entry, coming, bare)
+    entered = suppressions.add(entry for entry in each if entry is not None)
     return Taken(len(coming), new, entered)
 
 
-def _entry(event: Event) -> Entry | None:
+def _entry(event: Event, address: str | None) -> Entry | None:
     """Return whom an event takes off all lists."""
     reason = _HEEDED.get(event.type)
     # A server that could not be reached for days may be there again next week.
     if reason is None or event.reject_reason is RejectReason.TIMED_OUT:
         return None
-    if event.recipient is None:
+    if address is None:
         return None
-    return Entry(event.recipient, reason, f"{event.provider}: {event.raw}")
+    return Entry(address, reason, f"{event.provider}: {event.raw}")
 
 
 def lay_out(directory: RunDirectory) -> Path:
@@ -190,14 +197,18 @@ def _marked(events: pl.DataFrame, results: Path) -> pl.DataFrame:
         .join(events.lazy().select("row").unique(), on="row", how="semi")
         .collect()
     )
-    bare = pl.col("recipient").str.extract(r"<([^<>]*)>\s*$")
-    told = normalised(pl.coalesce(bare, "recipient"))
+    told = normalised(_bare(pl.col("recipient")))
     is_other = told != normalised(pl.col("own"))
     return (
         events.join(own, on="row", how="left", maintain_order="left")
         .with_columns(copy=is_other.fill_null(value=False))
         .select(SCHEMA.names())
     )
+
+
+def _bare(recipients: pl.Expr) -> pl.Expr:
+    """Return the addresses of recipients that may have a name before them."""
+    return pl.coalesce(recipients.str.extract(r"<([^<>]*)>\s*$"), recipients)
 
 
 def _row(kept: Kept, row: int) -> tuple[object, ...]:

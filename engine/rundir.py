@@ -36,6 +36,8 @@ from engine.errors import RunError, RunLocked
 REHEARSAL = "rehearsal-"
 #: A run's id: when it was planned, to the microsecond, UTC.
 MOMENT = "%Y%m%dT%H%M%SZ-%f"
+#: The page of a preview, in the campaign's folder.
+PREVIEW = "preview.html"
 #: Seconds that an owner waits for those who only look, and between two tries.
 PATIENCE, _GLANCE = 5.0, 0.02
 _LOOKING = os.O_RDONLY | os.O_CLOEXEC

@@ -15,17 +15,20 @@ the key.
 import hmac
 import os
 import secrets
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Final
+from typing import Final, TypeVar
 
 import polars as pl
 
 from engine.address import normalised
 from engine.database import Database, Layout, trouble
+
+#: An address, or null too.
+A = TypeVar("A", str, str | None)
 
 #: The file in the runs folder.
 DATABASE: Final = "suppressions.db"
@@ -34,6 +37,8 @@ EVERYWHERE: Final = "all"
 
 #: What the entries begin with that hold a hash.
 _HASHED: Final = "hmac-sha256:"
+#: Why they are entered who asked to be forgotten.
+_ERASED: Final = "erased"
 _LAYOUT: Final = Layout(
     what="the suppressions",
     mark=0x6D76_7375,  # "mvsu"
@@ -99,6 +104,8 @@ class Suppressions:
     def add(self, entries: Iterable[Entry]) -> int:
         """Enter addresses, durably once this returns. Returns how many were new.
 
+        Who was erased is entered for good already, and is not written down again.
+
         Raises:
             StoreError: they cannot be entered; none of them was.
         """
@@ -107,10 +114,11 @@ class Suppressions:
             return 0
         added_at = datetime.now(UTC).isoformat(timespec="seconds")
         addresses = _normal([entry.address for entry in wanted])
+        known = zip(addresses, self._are_erased(addresses), wanted, strict=True)
         rows = [
             (address, entry.scope, entry.reason, entry.source, added_at)
-            for address, entry in zip(addresses, wanted, strict=True)
-            if address
+            for address, is_erased, entry in known
+            if address and not is_erased
         ]
         insert = "INSERT OR IGNORE INTO suppression VALUES (?, ?, ?, ?, ?)"
         return self._database.write(insert, rows)
@@ -137,20 +145,46 @@ class Suppressions:
         insert = "INSERT OR IGNORE INTO suppression VALUES (?, ?, ?, ?, ?)"
         return self._database.write(insert, [row])
 
-    def erase(self, address: str) -> None:
-        """Forget an address, and keep of it what is needed never to mail it again.
+    def erase(self, addresses: Iterable[str]) -> int:
+        """Forget addresses, and keep of each what is needed never to mail it again.
+
+        The mark is kept before the address goes. What has been deleted is not left in
+        the file, either.
+
+        Returns:
+            How many entries had held one of them.
 
         Raises:
-            StoreError: it cannot be done.
+            StoreError: it cannot be done; once more does no harm.
         """
-        (known,) = _normal([address])
-        self.enter(
-            marked(self.key(), known),
-            reason="erased",
-            source="by request",
-            scope=EVERYWHERE,
-        )
-        self._database.write("DELETE FROM suppression WHERE address = ?", [(known,)])
+        known = _normal(list(addresses))
+        for address in known:
+            self.enter(
+                marked(self.key(), address),
+                reason=_ERASED,
+                source="by request",
+                scope=EVERYWHERE,
+            )
+        delete = "DELETE FROM suppression WHERE address = ?"
+        gone = self._database.write(delete, [(address,) for address in known])
+        self._database.compact()
+        return gone
+
+    def are_erased(self, addresses: Sequence[str | None]) -> list[bool]:
+        """Tell which addresses were erased."""
+        return self._are_erased(_normal(list(addresses)))
+
+    def _are_erased(self, known: Sequence[str | None]) -> list[bool]:
+        query = "SELECT address FROM suppression WHERE scope = ? AND reason = ?"
+        rows = self._database.read(query, (EVERYWHERE, _ERASED))
+        marks = {mark for (mark,) in rows}
+        if not marks:
+            return [False] * len(known)
+        key = self.key()
+        return [
+            address is not None and _HASHED + marked(key, address).hex() in marks
+            for address in known
+        ]
 
     def of(self, address: str) -> pl.DataFrame:
         """Return the entries of one address, in the columns of `SCHEMA`."""
@@ -254,7 +288,7 @@ def marked(key: bytes, address: str) -> bytes:
     return hmac.digest(key, address.encode(), "sha256")
 
 
-def _normal(addresses: list[str]) -> list[str]:
-    """Bring addresses into the form in which they are compared."""
-    frame = pl.DataFrame({"address": addresses}, schema={"address": pl.String()})
+def _normal(addresses: Sequence[A]) -> list[A]:
+    """Bring addresses into the form in which they are compared; null stays."""
+    frame = pl.DataFrame({"address": list(addresses)}, schema={"address": pl.String()})
     return frame.select(normalised(pl.col("address"))).to_series().to_list()

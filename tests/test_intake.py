@@ -10,8 +10,9 @@ import pytest
 from handmade import Handmade, make
 
 from engine import webhooks
+from engine.erase import People
 from engine.errors import RunError, StoreError
-from engine.events import EventStore
+from engine.events import EventStore, Whose
 from engine.intake import Taken, lay_out, take
 from engine.report import Report
 from engine.suppression import Entry, Suppressions
@@ -50,6 +51,8 @@ def report_of(run: Handmade) -> Report:
         cause="",
         hint="",
         account=False,
+        stages={},
+        bound="",
     )
 
 
@@ -85,6 +88,7 @@ def test_the_raw_event_is_kept_beside_our_reading(run: Handmade) -> None:
     [
         ("bounced", {}, "bounced"),
         ("complained", {}, "complained"),
+        ("complained", {"recipient": "Ann Lee <Ann@Example.COM>"}, "complained"),
         ("unsubscribed", {}, "unsubscribed"),
         ("email.bounced", {"bounce_type": "soft"}, None),
         ("delivered", {}, None),
@@ -96,9 +100,50 @@ def test_who_said_no_is_suppressed(
     run: Handmade, word: str, changes: dict[str, object], reason: str | None
 ) -> None:
     """Hard bounces, complaints and unsubscribes; nothing else."""
-    taken(runs_of(run), run.post(2, word, recipient="Ann@Example.COM", **changes))
+    taken(
+        runs_of(run), run.post(2, word, **{"recipient": "Ann@Example.COM", **changes})
+    )
     expected = {} if reason is None else {"ann@example.com": reason}
     assert suppressed(runs_of(run)) == expected
+
+
+def test_of_who_was_erased_an_event_tells_nothing(run: Handmade) -> None:
+    """It is kept once all the same, before and after, and counts for its row."""
+    runs, post = runs_of(run), run.post(2, "opened", recipient="Ann@Example.com")
+    with Suppressions.open(runs) as suppressions:
+        suppressions.erase(["ann@example.com"])
+    bounced = run.post(2, "bounced", recipient="Ann <ann@example.com>")
+    assert taken(runs, post, bounced) == Taken(2, 2, 0)
+    assert taken(runs, bounced, post) == Taken(2, 0, 0)
+    with EventStore.open(runs) as store:
+        kept = [one.event for one in store.about("cloudmails")]
+    assert [(one.recipient, one.payload) for one in kept] == [(None, "")] * 2
+    assert {one.type for one in kept} == {"opened", "bounced"}
+    for path in runs.glob("events.db*"):
+        assert b"ann@example" not in path.read_bytes().lower()
+
+
+def test_what_was_kept_is_forgotten(run: Handmade) -> None:
+    """By address or by message; what happened stays, and others' events as they are."""
+    runs, other = runs_of(run), run.post(1, recipient="ann@example.com.au")
+    own = [run.post(0, recipient="Ann <ANN@example.com>"), run.post(2, "opened")]
+    named = run.post(3, "bounced", bounce_reason="by ann@example.com, too")
+    taken(runs, *own, other, named)
+    ids = frozenset([own[1]["custom_args"]["message_id"]])
+    whose = Whose(ids, People.of(["ann@example.com"]).cleaned)
+    with EventStore.open(runs) as reader, EventStore.open(runs) as store:
+        before = list(reader.about("cloudmails"))
+        assert store.telling(whose) == 3
+        assert store.erase(whose) == 3
+        assert store.telling(whose) == 0
+        after = list(reader.about("cloudmails"))
+        for path in runs.glob("events.db*"):  # with the log, which is still there
+            assert b'ann@example.com"' not in path.read_bytes().lower()
+            assert b"ann@example.com," not in path.read_bytes().lower()
+    assert [one.event.type for one in before] == [one.event.type for one in after]
+    assert [one.event.payload == "" for one in after] == [True, True, False, False]
+    assert after[2] == before[2]
+    assert after[3].event.description == "by erased, too"
 
 
 def test_what_was_kept_before_a_crash_is_still_heeded(run: Handmade) -> None:

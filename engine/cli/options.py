@@ -6,7 +6,7 @@ from typing import Any, Literal, TypeVar, get_args
 
 import click
 
-from engine.outcome import InDoubt
+from engine.outcome import InDoubt, Status
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -48,6 +48,35 @@ class _Processes(click.ParamType[Processes]):
         if not value.isdecimal() or not 1 <= int(value) <= MOST_PROCESSES:
             self.fail(f"{value!r}: write 1 to {MOST_PROCESSES}, or auto", param, ctx)
         return int(value)
+
+
+class Statuses(click.ParamType[tuple[Status, ...]]):
+    """Statuses, with commas between them.
+
+    Args:
+        known: those that may be named.
+    """
+
+    name = "statuses"
+
+    def __init__(self, known: tuple[Status, ...]) -> None:
+        self._known = {status.value: status for status in known}
+
+    def convert(
+        self,
+        value: str | tuple[Status, ...],
+        param: click.Parameter | None,
+        ctx: click.Context | None,
+    ) -> tuple[Status, ...]:
+        """Read `failed,rejected`."""
+        if isinstance(value, tuple):
+            return value
+        words = [word.strip() for word in value.split(",")]
+        if wrong := [word for word in words if word not in self._known]:
+            self.fail(
+                f"{wrong[0]!r}: write some of {', '.join(self._known)}", param, ctx
+            )
+        return tuple(self._known[word] for word in words)
 
 
 def campaign(command: Command) -> Command:

@@ -71,6 +71,15 @@ def line(label: str, text: str, *, colour: str | None = None) -> None:
         say(piece)
 
 
+def exported(file: Path) -> None:
+    """Tell where something was written to, and what is peculiar about CSV."""
+    from engine import export  # noqa: PLC0415 - loads polars; only where it is loaded
+
+    line("file", shown(file))
+    if file.suffix == ".csv":
+        line("note", export.GUARDED)
+
+
 def command(*words: object) -> str:
     """Return a command line that can be pasted as it is."""
     return f"{_program()} {shlex.join(map(str, words))}"

@@ -16,9 +16,6 @@ if TYPE_CHECKING:
     from engine.planning import Plan
     from engine.proof import Wanted
 
-#: What a page is called, beside the campaign's runs.
-PAGE = "preview.html"
-
 
 @click.command("preview")
 @options.campaign
@@ -84,7 +81,7 @@ def _written(
     sample = machine.preview.chosen(plan, prover, wanted)
     html = machine.preview.write(plan, prover, sample, plan.findings)
     folder = plan.campaign.home / "runs" / plan.manifest.campaign
-    page = (folder / PAGE if out is None else out).resolve()
+    page = (folder / rundir.PREVIEW if out is None else out).resolve()
     rundir.check_target(page, never=[plan.campaign.file])
     rundir.publish(page, html.encode())
     return page, list(sample.labels)

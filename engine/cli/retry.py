@@ -14,33 +14,12 @@ from engine.rundir import RunDirectory
 STATUSES = (Status.FAILED, Status.REJECTED, Status.RENDER_FAILED)
 
 
-class _Statuses(click.ParamType[tuple[Status, ...]]):
-    """Statuses, with commas between them."""
-
-    name = "statuses"
-
-    def convert(
-        self,
-        value: str | tuple[Status, ...],
-        param: click.Parameter | None,
-        ctx: click.Context | None,
-    ) -> tuple[Status, ...]:
-        """Read `failed,rejected`."""
-        if isinstance(value, tuple):
-            return value
-        known = {status.value: status for status in STATUSES}
-        words = [word.strip() for word in value.split(",")]
-        if wrong := [word for word in words if word not in known]:
-            self.fail(f"{wrong[0]!r}: write some of {', '.join(known)}", param, ctx)
-        return tuple(known[word] for word in words)
-
-
 @click.command("retry")
 @click.argument("run", type=options.FOLDER, metavar="RUN")
 @click.option(
     "--status",
     "statuses",
-    type=_Statuses(),
+    type=options.Statuses(STATUSES),
     default=STATUSES,
     metavar="STATUS,…",
     help="Which rows: failed, rejected, render_failed; all three by default.",

@@ -9,7 +9,8 @@ import click
 import polars as pl
 import trio
 
-from engine import api, recipients, rundir
+from engine import api, recipients
+from engine import export as export_
 from engine.campaign import rebased
 from engine.cli import exits, options, output
 from engine.cli.exits import ExitCode
@@ -133,15 +134,8 @@ def import_(
     holds, unless --campaign does.
     """
     with exits.told(as_json=as_json), recipients.translating(file):
-        frame = recipients.load(file)
+        frame = addresses_of(file, column)
         names = frame.collect_schema().names()
-        column = column or next((name for name in USUAL if name in names), None)
-        if column is None or column not in names:
-            raise RecipientsError(
-                f"{file}: which column holds the addresses? There are "
-                f"{', '.join(names)}",
-                hint="name it: --column NAME",
-            )
         said = pl.col("reason") if "reason" in names else pl.lit(None, pl.String)
         scope: pl.Expr = pl.lit(_scope_of(campaign))
         if campaign is None and "scope" in names:
@@ -149,7 +143,7 @@ def import_(
             kept = pl.col("scope").cast(pl.String)
             scope = pl.when(kept.str.contains(_SCOPED)).then(kept).otherwise(scope)
         wanted = frame.select(
-            address=pl.col(column).cast(pl.String).fill_null(""),
+            address="address",
             reason=said.cast(pl.String).fill_null(reason),
             scope=scope,
         )
@@ -161,6 +155,32 @@ def import_(
         output.line("rows", f"{rows:,}")
         _tell("entered", new, as_json=as_json)
     return ExitCode.DONE
+
+
+def addresses_of(file: str, column: str | None) -> pl.LazyFrame:
+    """Scan a file of addresses.
+
+    Args:
+        file: see `recipients.load`.
+        column: of the addresses; None: the one that is usually called so.
+
+    Returns:
+        The columns of the file, and `address` str, "" where there is none.
+
+    Raises:
+        RecipientsError: it cannot be read, or which column is meant is not known.
+    """
+    frame = recipients.load(file)
+    names = frame.collect_schema().names()
+    column = column or next((name for name in USUAL if name in names), None)
+    if column is None or column not in names:
+        raise RecipientsError(
+            f"{file}: which column holds the addresses? There are {', '.join(names)}",
+            hint="name it: --column NAME",
+        )
+    if names == SCHEMA.names() and Path(file).suffix == ".csv":  # one of ours
+        frame = frame.with_columns(export_.unguarded(pl.col(pl.String)))
+    return frame.with_columns(address=pl.col(column).cast(pl.String).fill_null(""))
 
 
 def _entries(piece: pl.DataFrame, source: str) -> Iterable[Entry]:
@@ -229,17 +249,16 @@ def _tell_copied(told: Copied) -> None:
 
 
 @command.command("export")
-@click.argument("file", type=options.FILE, metavar="FILE.csv")
+@click.argument("file", type=options.FILE, metavar="FILE")
 @options.runs_dir
 def export(*, file: Path, runs_dir: Path) -> ExitCode:
-    """Write the entries to a CSV file."""
+    """Write the entries to a file: .csv, .parquet or .ndjson."""
     with exits.told(as_json=False):
-        rundir.check_target(file)
         with Suppressions.open(runs_dir) as entries:
             found = entries.all()
-        rundir.publish(file, found.select(SCHEMA.names()).write_csv().encode())
+        export_.write(found.lazy(), file)
         output.line("entries", f"{found.height:,}")
-        output.line("file", output.shown(file))
+        output.exported(file)
     return ExitCode.DONE
 
 

@@ -7,6 +7,6 @@ roster  whose event is it: by our id, the provider's, or the address
 
 from engine.events.file import read
 from engine.events.roster import By, Match, Roster
-from engine.events.store import EventStore, Kept, Via
+from engine.events.store import EventStore, Kept, Via, Whose
 
-__all__ = ["By", "EventStore", "Kept", "Match", "Roster", "Via", "read"]
+__all__ = ["By", "EventStore", "Kept", "Match", "Roster", "Via", "Whose", "read"]

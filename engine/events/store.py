@@ -7,7 +7,7 @@ its own words. The order in which events come means nothing; when they happened 
 """
 
 import hashlib
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -74,6 +74,19 @@ class Kept(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
+class Whose:
+    """Whose events are to be forgotten.
+
+    Attributes:
+        ids: ours and the provider's of messages to them.
+        text: takes their addresses out of a text.
+    """
+
+    ids: frozenset[str]
+    text: Callable[[str], str]
+
+
+@dataclass(frozen=True, slots=True)
 class EventStore:
     """The events of all runs in a folder. Made by `EventStore.open`."""
 
@@ -90,15 +103,73 @@ class EventStore:
         with Database.open(runs / DATABASE, _LAYOUT) as database:
             yield cls(database)
 
-    def add(self, events: Iterable[Event], via: Via) -> int:
+    def add(
+        self, events: Sequence[Event], via: Via, *, erased: Sequence[bool] = ()
+    ) -> int:
         """Keep events, durably once this returns. Returns how many were new.
+
+        Args:
+            events: in the order in which they came.
+            via: how they came.
+            erased: one per event, or none at all: whether it is about somebody who was
+                erased. Of such events nothing is kept that tells who it was.
 
         Raises:
             StoreError: they cannot be kept; none of them was.
         """
         received_at = _stored(datetime.now(UTC))
-        rows = [_row(event, received_at, via) for event in events]
+        each = zip(events, erased or [False] * len(events), strict=True)
+        rows = [_row(event, received_at, via, erased=gone) for event, gone in each]
         return self._database.write(_INSERT, rows)
+
+    def erase(self, whose: Whose) -> int:
+        """Forget who some events are about. Returns how many events had told.
+
+        They are kept: what happened to which message, and when. What has been deleted
+        is not left in the file, either.
+
+        Raises:
+            StoreError: it cannot be done; once more does no harm.
+        """
+        changed = list(self._without(whose))
+        update = (
+            "UPDATE event SET recipient = ?, description = ?, metadata = ?, "
+            "payload = ? WHERE number = ?"
+        )
+        self._database.write(update, changed)
+        self._database.compact()
+        return len(changed)
+
+    def telling(self, whose: Whose) -> int:
+        """Count the events that `erase` would change."""
+        return sum(1 for _ in self._without(whose))
+
+    def _without(self, whose: Whose) -> Iterator[tuple[object, ...]]:
+        """Yield what is left of each event that tells of them, and its number."""
+        query = (
+            "SELECT message_id, provider_id, run, recipient, description, metadata, "
+            "payload, number FROM event"
+        )
+        for (
+            *ids,
+            run,
+            recipient,
+            description,
+            metadata,
+            payload,
+            number,
+        ) in self._database.read(query):
+            told: tuple[str | None, ...] = (recipient, description, metadata, payload)
+            left: tuple[str | None, ...]
+            is_named = recipient is not None and whose.text(recipient) != recipient
+            if is_named or not whose.ids.isdisjoint(ids):
+                left = (None if is_named else recipient, *_anonymous(run))
+            else:
+                left = tuple(
+                    None if text is None else whose.text(text) for text in told
+                )
+            if left != told:
+                yield (*left, number)
 
     def about(self, provider: str) -> Iterator[Kept]:
         """Read the events of a provider, in the order in which they came."""
@@ -142,27 +213,44 @@ class EventStore:
         return dict(self._database.read(query))
 
 
-def _row(event: Event, received_at: str, via: Via) -> tuple[object, ...]:
+def _row(
+    event: Event, received_at: str, via: Via, *, erased: bool
+) -> tuple[object, ...]:
     run = event.metadata.get("run")
     happened_at = None if event.happened_at is None else _stored(event.happened_at)
     what = (event.provider, event.raw, event.payload or _told(event, happened_at))
+    run = run if isinstance(run, str) else None
+    whom = (
+        event.recipient,
+        event.description,
+        orjson.dumps(dict(event.metadata)).decode(),
+        event.payload,
+    )
+    recipient, description, metadata, payload = (
+        (None, *_anonymous(run)) if erased else whom
+    )
     return (
         hashlib.sha256("\0".join(what).encode()).digest(),
         event.provider,
         event.type.value,
         event.provider_id,
         event.message_id,
-        run if isinstance(run, str) else None,
-        event.recipient,
+        run,
+        recipient,
         happened_at,
         received_at,
         None if event.reject_reason is None else event.reject_reason.value,
-        event.description,
+        description,
         event.raw,
-        orjson.dumps(dict(event.metadata)).decode(),
-        event.payload,
+        metadata,
+        payload,
         via,
     )
+
+
+def _anonymous(run: str | None) -> tuple[None, str, str]:
+    """Return description, metadata and payload of an event that tells of nobody."""
+    return None, orjson.dumps({} if run is None else {"run": run}).decode(), ""
 
 
 def _told(event: Event, happened_at: str | None) -> str:

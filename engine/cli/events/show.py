@@ -6,16 +6,12 @@ from pathlib import Path
 import click
 import polars as pl
 
-from engine import rundir
+from engine import export
 from engine.cli import exits, options, output
 from engine.cli.exits import ExitCode
-from engine.errors import RunError
 from engine.manifest import Manifest
 from engine.report import deliveries, reported
 from engine.rundir import RunDirectory
-
-#: How `--out` writes, by the end of the file's name.
-_FORMATS = {".parquet": "sink_parquet", ".csv": "sink_csv", ".ndjson": "sink_ndjson"}
 
 
 @click.command("show")
@@ -38,7 +34,7 @@ def command(*, run: Path, out: Path | None, as_json: bool) -> ExitCode:
         manifest = Manifest.read(directory)
         rows = deliveries(directory)
         if out is not None:
-            _write(rows, out)
+            export.write(rows, out)
         counted = (
             rows.group_by(pl.col("event").fill_null("nothing reported"))
             .agg(pl.len(), pl.col("reject_reason").drop_nulls().n_unique())
@@ -52,7 +48,7 @@ def command(*, run: Path, out: Path | None, as_json: bool) -> ExitCode:
         output.show_variants(variants)
         output.line("events", output.shown(directory.events))
         if out is not None:
-            output.line("deliveries", output.shown(out))
+            output.exported(out)
         if as_json:
             facts: dict[str, object] = {
                 "campaign": manifest.campaign,
@@ -62,21 +58,3 @@ def command(*, run: Path, out: Path | None, as_json: bool) -> ExitCode:
             facts |= {"events": str(directory.events)}
             click.echo(json.dumps(facts))
     return ExitCode.DONE
-
-
-def _write(rows: pl.LazyFrame, out: Path) -> None:
-    """Write deliveries to a file of the user's, whole or not at all."""
-    kind = _FORMATS.get(out.suffix)
-    if kind is None:
-        raise RunError(
-            f"--out {out}: is neither {', '.join(_FORMATS)}",
-            hint=f"name it so: --out {out.with_suffix('.parquet')}",
-        )
-    rundir.check_target(out)
-    aside = out.with_name(f".{out.name}.inprogress")
-    try:
-        aside.touch(mode=0o600)
-        getattr(rows, kind)(aside)
-        rundir.publish_file(aside, out)
-    finally:
-        aside.unlink(missing_ok=True)
