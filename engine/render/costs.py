@@ -107,6 +107,11 @@ def _translate(value: Any, table: Any) -> int:
     return size(value) * (1 + longest)
 
 
+def _pieces(value: Any, *_: Any, **__: Any) -> int:
+    """Cost of taking a text apart."""
+    return ITEM * len(value) if isinstance(value, str | bytes) else 0
+
+
 def _to_bytes(_: Any, length: Any = 1, *__: Any, **___: Any) -> int:
     return _number(length)
 
@@ -121,10 +126,24 @@ METHODS: Final[Mapping[str, Cost]] = {
     "ljust": _width,
     "replace": _replace,
     "rjust": _width,
+    "rsplit": _pieces,
+    "split": _pieces,
+    "splitlines": _pieces,
     "to_bytes": _to_bytes,
     "translate": _translate,
     "zfill": _width,
 }
+
+
+def of_filter(name: str) -> Cost:
+    """Return the cost of a filter; it is of the same arguments."""
+    return FILTERS.get(name, _pieces if name in ITERATING else _written)
+
+
+def _written(*args: Any, **kwargs: Any) -> int:
+    """Cost of writing arguments down; texts are there already."""
+    found = (arg for arg in (*args, *kwargs.values()) if not isinstance(arg, str))
+    return sum(map(weight, found))
 
 
 def of_call(called: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> int:
@@ -210,11 +229,13 @@ FILTERS: Final[Mapping[str, Cost]] = {
     "slice": _slice,
     "striptags": _striptags,
     "sum": _sum,
+    "title": _pieces,
     "tojson": _tojson,
     "urlize": _urlize,
+    "wordcount": _pieces,
     "wordwrap": _wordwrap,
 }
-#: Filters that go through a list and write nothing of it down.
+#: Filters that write nothing of a list down, and take a text apart.
 ITERATING: Final = frozenset(
     {
         *("attr", "count", "d", "default", "dictsort", "first", "groupby", "items"),

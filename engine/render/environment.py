@@ -194,6 +194,7 @@ class Sandbox(ImmutableSandboxedEnvironment):
             del self.globals[name]
         for name, function in self.filters.items():
             self.filters[name] = self._bounded(name, function)
+        self.tests["in"] = self._is_in
 
     def is_safe_attribute(self, obj: Any, attr: str, value: Any) -> bool:
         """Whether a template may see an attribute."""
@@ -212,8 +213,8 @@ class Sandbox(ImmutableSandboxedEnvironment):
         """Call what a template calls, once that is known to be small enough."""
         if costs.takes_pieces(obj):
             args = tuple(_whole(arg) for arg in args)
-        for arg in args:
-            if isinstance(arg, list | tuple):
+        for arg in (*args, *kwargs.values()):
+            if isinstance(arg, list | tuple | dict):
                 self.budget.check(arg)
         self.budget.spend(costs.of_call(obj, args, kwargs))
         made = super().call(context, obj, *args, **kwargs)
@@ -240,7 +241,7 @@ class Sandbox(ImmutableSandboxedEnvironment):
     def _bounded(self, name: str, function: Callable[..., Any]) -> Callable[..., Any]:
         """Return a filter that counts what it makes."""
         first = 0 if _PassArg.from_obj(function) is None else 1
-        cost = costs.FILTERS.get(name, _nothing if name in costs.ITERATING else _all)
+        cost = costs.of_filter(name)
         spend = self.budget.spend
 
         @wraps(function)
@@ -253,6 +254,11 @@ class Sandbox(ImmutableSandboxedEnvironment):
             return made
 
         return bounded
+
+    def _is_in(self, value: Any, seq: Any) -> bool:
+        """Look for a value in a list: `select` and `reject` do so many times."""
+        self.budget.spend(size(seq))
+        return value in seq
 
     def _printed(self, value: Any) -> Any:
         """Say what `{{ value }}` prints, and count it.
@@ -295,16 +301,6 @@ def environment(
 def _whole(value: Any) -> Any:
     """Return a list of what comes piece by piece: else nobody knows how much it is."""
     return value if isinstance(value, Collection) else [*value]
-
-
-def _nothing(*_: Any, **__: Any) -> int:
-    return 0
-
-
-def _all(*args: Any, **kwargs: Any) -> int:
-    """Return what writing down the arguments costs; texts are there already."""
-    written = [arg for arg in (*args, *kwargs.values()) if not isinstance(arg, str)]
-    return sum(map(weight, written))
 
 
 def _refuse_slips(value: Any, kind: Any) -> None:

@@ -18,6 +18,16 @@ TOWER = "{% set a = ['lol'] %}" + "".join(
     f"{{% set {to} = [{of}, {of}, {of}, {of}, {of}, {of}, {of}, {of}, {of}, {of}] %}}"
     for of, to in zip("abcdefgh", "bcdefghi", strict=True)
 )
+
+
+def tower_of_dicts(name: str) -> str:
+    """Write 40 mappings, each of which holds the one before twice."""
+    floors = (
+        f"{{% set {name}{n + 1} = dict(x={name}{n}, y={name}{n}) %}}" for n in range(40)
+    )
+    return f"{{% set {name}0 = [1] %}}" + "".join(floors)
+
+
 BOMBS = [
     # operators
     "{{ 'a' * 50000000 }}",
@@ -114,6 +124,9 @@ BOMBS = [
         "{% set many = range(99999) | list %}{% for i in range(99999) %}"
         "{% if 'x' in many %}{% endif %}{% endfor %}"
     ),
+    "{{ range(99999) | select('in', range(99999) | list) | list | length }}",
+    "{{ ('x ' * 3000000).split() | length }}",
+    "{{ ('x ' * 3000000) | wordcount }}",
     "{% set t = 'x' * 1000000 %}{{ [" + "t[1:], " * 500 + "] | length }}",
     "{% set t = 'x' * 1000000 %}{{ [" + "t | upper, " * 500 + "] | length }}",
     # a list that holds another many times, and so on
@@ -126,6 +139,7 @@ BOMBS = [
     TOWER + "{{ '{}'.format(i) }}",
     TOWER + "{{ [i] | join }}",
     TOWER + "{% set ns = namespace(v=i) %}{{ ns }}",
+    tower_of_dicts("a") + tower_of_dicts("b") + "{{ a40 == b40 }}",
     (
         "{% macro f(n) %}{% if n %}{{ f(n - 1, varargs, varargs) }}{% else %}"
         "{{ varargs }}{% endif %}{% endmacro %}{{ f(60, 1) }}"
