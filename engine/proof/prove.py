@@ -30,6 +30,7 @@ from engine.planning import Plan
 from engine.planning.extras import again, recipe_of
 from engine.planning.links import LinkingRenderer, Links
 from engine.planning.plan import provider_of, renderer_of
+from engine.proof import limits
 from engine.proof.proof import Proof
 from engine.proof.sheet import Reader, Sheet
 from engine.proof.watching import Trail
@@ -56,6 +57,7 @@ class Prover:
         manifest: what was planned.
         directory: where the frozen list and the templates are.
         links: makes the links to unsubscribe, as for the plan.
+        trail: is told of the rows; None: one of the prover's own.
 
     Attributes:
         recipe: what the messages have beside their parts.
@@ -63,12 +65,16 @@ class Prover:
     """
 
     def __init__(
-        self, manifest: Manifest, directory: RunDirectory, links: Links | None
+        self,
+        manifest: Manifest,
+        directory: RunDirectory,
+        links: Links | None,
+        trail: Trail | None = None,
     ) -> None:
         campaign = planning.as_planned(manifest)
         moment = datetime.fromisoformat(manifest.created_at)
         self.recipe = recipe_of(campaign, moment, again(manifest, directory))
-        trail = Trail()
+        trail = trail or Trail()
         templates = directory.templates
         renderer = renderer_of(
             campaign, templates, self.recipe, links=links, watch=trail
@@ -106,7 +112,8 @@ def prove(
         on_rows: called with the rows done since the last call.
 
     Raises:
-        RunError: a process was ended from outside, for want of memory perhaps.
+        RunError: a process was ended: it took too long over a row, or for want of
+            memory perhaps.
     """
     workers = processes or os.cpu_count() or 1
     prover = Prover.of(plan)
@@ -126,7 +133,8 @@ def prove(
             _add_up(whole, pool.map(_piece, repeat(work), pieces), on_rows)
     except BrokenProcessPool as error:
         raise RunError(
-            "a process that rendered rows was ended from outside: for want of memory?",
+            f"a process that rendered rows was ended: it took more than "
+            f"{limits.SECONDS:g} s over one row, or there was no memory left",
             hint="look for a row that makes the template grow without end",
         ) from error
     return Proof(whole, prover.reader.points)
@@ -147,14 +155,16 @@ def _cut(total: int, workers: int) -> list[tuple[int, int]]:
 
 
 def _begin() -> None:
-    """Leave an interrupt to the process that asked for the work."""
+    """Leave an interrupt to the process that asked for the work, and be modest."""
+    limits.hold_memory()
     signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 @cache
 def _prover(work: _Work) -> Prover:
     manifest = Manifest(**json.loads(work.manifest))
-    return Prover(manifest, RunDirectory(work.directory), work.links)
+    trail = limits.TimedTrail()
+    return Prover(manifest, RunDirectory(work.directory), work.links, trail)
 
 
 def _links(plan: Plan) -> Links | None:

@@ -20,9 +20,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from jinja2 import Environment, nodes
-from jinja2.compiler import CodeGenerator, Frame
+from jinja2.compiler import Frame
 
 from engine.proof import tags
+from engine.render.counting import Counting
 from engine.render.environment import Sources
 
 #: What stands for an empty field while it is looked for: private use, then a number.
@@ -124,8 +125,8 @@ class Trail:
         return found
 
 
-class _Telling(CodeGenerator):
-    """Jinja's code generator, and a line more at each branch."""
+class _Telling(Counting):
+    """The code generator of templates, and a line more at each branch."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)

@@ -1,6 +1,9 @@
 """Jinja templates compiled once per run; rows in, messages out.
 
 environment.py   what every template runs in: sandboxed, strict, steady
+budget.py        what a row may cost: counted work, and a look at the clock
+costs.py         what operators, filters and methods are about to make
+counting.py      templates compiled so that they count what they do
 template.py      what a template needs, found without running it
 slots.py         one template, cut into static text and slots, filled by the column
 filler.py        one template, filled with row after row

@@ -5,10 +5,14 @@ change it, and fails on a name that is not there. Rendering the same row gives t
 bytes on every run, whatever was rendered before it: what draws lots, reads a clock or
 the time zone, prints the address of an object or is carried from row to row is taken
 out. And a template is read from the disk once: what was checked is what is sent.
+
+A row costs no more than its budget, in memory and in time, whatever its template says:
+what makes much of little is counted here before it is made. See `engine.render.budget`.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from datetime import date, datetime
+from functools import wraps
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +30,12 @@ from jinja2.ext import Extension
 from jinja2.loaders import split_template_path
 from jinja2.runtime import Context
 from jinja2.sandbox import ImmutableSandboxedEnvironment
+from jinja2.utils import _PassArg
 from markupsafe import Markup
+
+from engine.render import costs
+from engine.render.budget import WORK, Budget, Overspent, size, weight
+from engine.render.counting import Counting
 
 #: Jinja's own names that give something else each time.
 UNSTEADY_FILTERS = ("random",)
@@ -143,6 +152,13 @@ class Sources(BaseLoader):
 class _Template(Template):
     """A template that carries nothing from one row to the next."""
 
+    environment: "Sandbox"
+
+    def render(self, *args: Any, **kwargs: Any) -> str:
+        """Render the template with a budget of its own."""
+        self.environment.budget.renew()
+        return super().render(*args, **kwargs)
+
     def _get_default_module(self, ctx: Context | None = None) -> TemplateModule:
         """Give what `{% import %}` imports.
 
@@ -156,20 +172,115 @@ class _Template(Template):
         return self.make_module()
 
 
-class _Environment(ImmutableSandboxedEnvironment):
+class Sandbox(ImmutableSandboxedEnvironment):
+    """Jinja's sandbox, steady and bounded.
+
+    Attributes:
+        budget: what is left to the template that is being filled.
+        step: counts a turn of a loop; what templates are compiled to calls it.
+    """
+
     template_class = _Template
+    code_generator_class = Counting
+    intercepted_binops = frozenset(costs.OPERATORS)
+
+    def __init__(self, **options: Any) -> None:
+        self.budget = Budget()
+        self.step = self.budget.step
+        super().__init__(finalize=self._printed, **options)
+        for name in UNSTEADY_FILTERS:
+            del self.filters[name]
+        for name in UNSTEADY_GLOBALS:
+            del self.globals[name]
+        for name, function in self.filters.items():
+            self.filters[name] = self._bounded(name, function)
+        self.tests["in"] = self._is_in
 
     def is_safe_attribute(self, obj: Any, attr: str, value: Any) -> bool:
+        """Whether a template may see an attribute."""
         if attr in UNSTEADY_METHODS and isinstance(obj, date):
             # The moment of a time with its zone is the same everywhere.
             aware = isinstance(obj, datetime) and obj.tzinfo is not None
             return aware and attr == "timestamp"
         return super().is_safe_attribute(obj, attr, value)
 
+    def call_binop(self, context: Context, operator: str, left: Any, right: Any) -> Any:
+        """Do a sum, once it is known to be small enough."""
+        self.budget.spend(costs.OPERATORS[operator](left, right))
+        return super().call_binop(context, operator, left, right)
+
+    def call(self, context: Context, obj: Any, /, *args: Any, **kwargs: Any) -> Any:
+        """Call what a template calls, once that is known to be small enough."""
+        if costs.takes_pieces(obj):
+            args = tuple(_whole(arg) for arg in args)
+        for arg in (*args, *kwargs.values()):
+            if isinstance(arg, list | tuple | dict):
+                self.budget.check(arg)
+        self.budget.spend(costs.of_call(obj, args, kwargs))
+        made = super().call(context, obj, *args, **kwargs)
+        self.budget.spend(size(made))
+        return made
+
+    def checked(self, value: Any) -> Any:
+        """Return a list that a template has written, if it is small enough."""
+        self.budget.check(value)
+        return value
+
+    def weighed(self, value: Any) -> Any:
+        """Return a value that is to be copied, if it is small enough."""
+        self.budget.spend(weight(value))
+        return value
+
+    def concat(self, pieces: Iterable[str]) -> str:
+        """Join what a template has printed, if it is not too much."""
+        texts = [*pieces]
+        if sum(map(len, texts)) > WORK:
+            raise Overspent(f"this prints more than {WORK:,} characters for one row")
+        return "".join(texts)
+
+    def _bounded(self, name: str, function: Callable[..., Any]) -> Callable[..., Any]:
+        """Return a filter that counts what it makes."""
+        first = 0 if _PassArg.from_obj(function) is None else 1
+        cost = costs.of_filter(name)
+        spend = self.budget.spend
+
+        @wraps(function)
+        def bounded(*args: Any, **kwargs: Any) -> Any:
+            if name in costs.AT_ONCE:
+                args = *args[:first], _whole(args[first]), *args[first + 1 :]
+            spend(cost(*args[first:], **kwargs))
+            made = function(*args, **kwargs)
+            spend(size(made))
+            return made
+
+        return bounded
+
+    def _is_in(self, value: Any, seq: Any) -> bool:
+        """Look for a value in a list: `select` and `reject` do so many times."""
+        self.budget.spend(size(seq))
+        return value in seq
+
+    def _printed(self, value: Any) -> Any:
+        """Say what `{{ value }}` prints, and count it.
+
+        Nothing for an empty cell: nobody wants to read "Dear None". And no
+        "<generator object at 0x7f…>": that is a slip of the template's author.
+        """
+        kind: Any = type(value)
+        if kind is str or kind is Markup:
+            self.budget.spend(len(value))
+            return value
+        if kind in PLAIN or isinstance(value, Undefined):
+            return value
+        if value is None:
+            return ""
+        _refuse_slips(value, kind)
+        return self.weighed(value)
+
 
 def environment(
     origin: Sources, *, escape: bool, extensions: Sequence[type[Extension]] = ()
-) -> ImmutableSandboxedEnvironment:
+) -> Sandbox:
     """Make the environment of one kind of part.
 
     Args:
@@ -177,33 +288,23 @@ def environment(
         escape: whether values are escaped for HTML.
         extensions: what else is done with a template.
     """
-    made = _Environment(
+    return Sandbox(
         loader=origin,
         extensions=extensions,
         undefined=StrictUndefined,
         # Not select_autoescape: it takes `.html.j2` for plain text.
         autoescape=escape,
-        finalize=_printed,
         auto_reload=False,
     )
-    for name in UNSTEADY_FILTERS:
-        del made.filters[name]
-    for name in UNSTEADY_GLOBALS:
-        del made.globals[name]
-    return made
 
 
-def _printed(value: Any) -> Any:
-    """Say what `{{ value }}` prints.
+def _whole(value: Any) -> Any:
+    """Return a list of what comes piece by piece: else nobody knows how much it is."""
+    return value if isinstance(value, Collection) else [*value]
 
-    Nothing for an empty cell: nobody wants to read "Dear None". And no
-    "<generator object at 0x7f…>": that is a slip of the template's author.
-    """
-    if type(value) in PLAIN or isinstance(value, Undefined):
-        return value
-    if value is None:
-        return ""
-    kind: Any = type(value)
+
+def _refuse_slips(value: Any, kind: Any) -> None:
+    """Refuse to print what nobody wants to read."""
     name = getattr(value, "__name__", None) or getattr(value, "name", None)
     if callable(value) and name:
         raise TemplateRuntimeError(f"{name} has to be called: write {name}()")
@@ -213,4 +314,3 @@ def _printed(value: Any) -> Any:
         raise TemplateRuntimeError(
             "a sequence cannot be printed as it is: add |join or |list"
         )
-    return value

@@ -17,6 +17,8 @@ from typing import Any
 from jinja2 import Template
 from jinja2.runtime import Context
 
+from engine.render.environment import Sandbox
+
 
 class Filler:
     """A template that can be filled with one row after another.
@@ -25,12 +27,24 @@ class Filler:
         template: compiled, in a synchronous environment.
     """
 
-    __slots__ = ("_blocks", "_context", "_globals", "_join", "_root", "_template")
+    __slots__ = (
+        "_blocks",
+        "_context",
+        "_globals",
+        "_join",
+        "_renew",
+        "_root",
+        "_template",
+    )
 
     def __init__(self, template: Template) -> None:
+        env = template.environment
+        if not isinstance(env, Sandbox):
+            raise TypeError("only a sandbox has a budget")
+        self._renew = env.budget.renew
         self._template = template
         self._root = template.root_render_func
-        self._join = template.environment.concat
+        self._join = env.concat
         self._globals = dict(template.globals)
         self._blocks = template.blocks
         self._context = self._new_context()
@@ -42,6 +56,7 @@ class Filler:
             Exception: whatever the template raises, with a traceback that bears the
                 files and lines of the templates.
         """
+        self._renew()
         context = self._context
         context.parent = {**self._globals, **values}
         context.vars = {}
