@@ -55,6 +55,8 @@ CUT = (
 )
 #: What cannot be cut, and a word of the reason.
 UNCUT = {
+    "a{% include 'page' %}": "includes what it stands in",
+    "{% extends 'page' %}": "extends itself",
     "{% set x = a %}{{ x }}": "assign",
     "{% if a %}{% set x = 1 %}{% endif %}{{ x|default('') }}": "define",
     "{% set s = namespace(x=1) %}{% for c in a %}{% set s.x = c %}{% endfor %}": "foll",

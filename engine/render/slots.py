@@ -217,6 +217,8 @@ class _Cutter:
         self._env = env
         self._origin = origin
         self._family: set[str] = set()
+        #: Templates that the present place stands in.
+        self._around: list[str] = []
         self._blocks: dict[str, tuple[nodes.Block, tuple[nodes.Node, ...]]] = {}
 
     def pieces(self, name: str) -> list[_Piece]:
@@ -231,6 +233,9 @@ class _Cutter:
         return pieces
 
     def _pieces(self, name: str) -> Iterator[_Piece]:
+        if name in self._around:
+            raise Uncut("it extends itself")
+        self._around.append(name)
         tree = self._parsed(name)
         parent = self._parent(tree)
         seen = self._seen(tree, parent)
@@ -315,10 +320,14 @@ class _Cutter:
         if seen or node.ignore_missing or not node.with_context:
             raise Uncut(f"line {node.lineno} includes what may see other things")
         name = self._named(node.template)
+        if name in self._around:
+            raise Uncut(f"line {node.lineno} includes what it stands in")
         tree = self._parsed(name)
         if any(tree.find_all((nodes.Extends, nodes.Block))):
             raise Uncut(f"line {node.lineno} includes a template with blocks")
+        self._around.append(name)
         yield from self._cut(tree.body, ())
+        self._around.pop()
 
     def _whole(self, node: nodes.Node, seen: tuple[nodes.Node, ...]) -> _Piece:
         """Return a statement as one piece, if it leaves nothing behind."""
