@@ -173,6 +173,16 @@ def spellings(known: str) -> set[str]:
     return {known, *(f"{local}@{name}" for name in _labels(domain) or ())}
 
 
+def bare(mailbox: pl.Expr) -> pl.Expr:
+    """Return the addresses of mailboxes, which may have names before them.
+
+    Args:
+        mailbox: str, as `ann@harbour.example` or `Ann <ann@harbour.example>`; null
+            allowed.
+    """
+    return pl.coalesce(mailbox.str.extract(r"<([^<>]*)>\s*$"), mailbox)
+
+
 def problem(address: pl.Expr) -> pl.Expr:
     """Say why an address cannot be mailed: the first reason that holds, in this order.
 
