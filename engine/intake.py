@@ -19,7 +19,7 @@ from typing import Final
 import polars as pl
 
 from engine import parquet, rundir
-from engine.address import normalised
+from engine.address import bare, normalised
 from engine.errors import RunError
 from engine.event import Event, EventType, RejectReason
 from engine.events import By, EventStore, Kept, Roster, Via
@@ -93,9 +93,9 @@ def take(
     to = pl.DataFrame(
         {"to": [event.recipient for event in coming]}, schema={"to": pl.String}
     )
-    bare = to.select(_bare(pl.col("to"))).to_series().to_list()
-    new = store.add(coming, via, erased=suppressions.are_erased(bare))
-    each = map(_entry, coming, bare)
+    addresses = to.select(bare(pl.col("to"))).to_series().to_list()
+    new = store.add(coming, via, erased=suppressions.are_erased(addresses))
+    each = map(_entry, coming, addresses)
     entered = suppressions.add(entry for entry in each if entry is not None)
     return Taken(len(coming), new, entered)
 
@@ -197,18 +197,13 @@ def _marked(events: pl.DataFrame, results: Path) -> pl.DataFrame:
         .join(events.lazy().select("row").unique(), on="row", how="semi")
         .collect()
     )
-    told = normalised(_bare(pl.col("recipient")))
+    told = normalised(bare(pl.col("recipient")))
     is_other = told != normalised(pl.col("own"))
     return (
         events.join(own, on="row", how="left", maintain_order="left")
         .with_columns(copy=is_other.fill_null(value=False))
         .select(SCHEMA.names())
     )
-
-
-def _bare(recipients: pl.Expr) -> pl.Expr:
-    """Return the addresses of recipients that may have a name before them."""
-    return pl.coalesce(recipients.str.extract(r"<([^<>]*)>\s*$"), recipients)
 
 
 def _row(kept: Kept, row: int) -> tuple[object, ...]:

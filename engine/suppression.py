@@ -35,8 +35,8 @@ DATABASE: Final = "suppressions.db"
 #: The scope of an entry that holds for every campaign.
 EVERYWHERE: Final = "all"
 
-#: What the entries begin with that hold a hash.
-_HASHED: Final = "hmac-sha256:"
+#: What the entries begin with that hold a mark in the place of an address.
+MARKED: Final = "hmac-sha256:"
 #: Why they are entered who asked to be forgotten.
 _ERASED: Final = "erased"
 _LAYOUT: Final = Layout(
@@ -141,7 +141,7 @@ class Suppressions:
             StoreError: it cannot be entered.
         """
         added_at = datetime.now(UTC).isoformat(timespec="seconds")
-        row = (_HASHED + mark.hex(), scope, reason, source, added_at)
+        row = (MARKED + mark.hex(), scope, reason, source, added_at)
         insert = "INSERT OR IGNORE INTO suppression VALUES (?, ?, ?, ?, ?)"
         return self._database.write(insert, [row])
 
@@ -182,7 +182,7 @@ class Suppressions:
             return [False] * len(known)
         key = self.key()
         return [
-            address is not None and _HASHED + marked(key, address).hex() in marks
+            address is not None and MARKED + marked(key, address).hex() in marks
             for address in known
         ]
 
@@ -209,13 +209,13 @@ class Suppressions:
         moment = pl.col("added_at").str.slice(0, _SECOND)
         entries = entries.filter(moment >= since[:_SECOND])
         entries = entries.unique("address", keep="first", maintain_order=True)
-        is_hash = pl.col("address").str.starts_with(_HASHED)
+        is_hash = pl.col("address").str.starts_with(MARKED)
         hashed = entries.filter(is_hash)
         key = self.key() if hashed.height else b""
         return Filter(entries.filter(~is_hash), hashed, key)
 
     def _hash(self, known: str) -> str:
-        return _HASHED + marked(self.key(), known).hex()
+        return MARKED + marked(self.key(), known).hex()
 
     def key(self) -> bytes:
         """Read the key of the marks; make it where there is none.
@@ -264,7 +264,7 @@ class Filter:
         found = self._joined(known, self.plain)
         if self.hashes.height:
             marks = [
-                None if known is None else _HASHED + marked(self.key, known).hex()
+                None if known is None else MARKED + marked(self.key, known).hex()
                 for known in addresses.to_list()
             ]
             erased = self._joined(

@@ -11,12 +11,13 @@ import trio
 
 from engine import api, recipients
 from engine import export as export_
+from engine.address import bare
 from engine.campaign import rebased
 from engine.cli import exits, options, output
 from engine.cli.exits import ExitCode
 from engine.errors import RecipientsError
 from engine.fetch import Copied, Fetch
-from engine.suppression import EVERYWHERE, SCHEMA, Entry, Suppressions
+from engine.suppression import EVERYWHERE, MARKED, SCHEMA, Entry, Suppressions
 
 #: Rows of a file entered in one transaction.
 AT_ONCE = 50_000
@@ -24,8 +25,8 @@ AT_ONCE = 50_000
 SHOWN = 50
 #: A scope as `suppress export` writes it.
 _SCOPED = r"^(all$|(list|campaign|provider):.)"
-#: Columns that lists of providers keep the address in.
-USUAL = ("email", "address", "recipient", "email_address", "e-mail")
+#: Columns that lists of providers keep the address in, written in any case.
+USUAL = ("email", "address", "recipient", "email_address", "email address", "e-mail")
 
 _scope = click.option(
     "--campaign",
@@ -131,7 +132,7 @@ def import_(
 
     As a provider exports its list, or as `mailvolley suppress export` wrote it. A
     column `reason` in the file goes before --reason, and `scope` says where an entry
-    holds, unless --campaign does.
+    holds, unless --campaign does. Rows without an address are counted and passed over.
     """
     with exits.told(as_json=as_json), recipients.translating(file):
         frame = addresses_of(file, column)
@@ -147,12 +148,19 @@ def import_(
             reason=said.cast(pl.String).fill_null(reason),
             scope=scope,
         )
-        source, new, rows = Path(file).name, 0, 0
+        names_somebody = pl.col("address").str.contains("@", literal=True)
+        names_somebody |= pl.col("address").str.starts_with(MARKED)
+        source, new, rows, without = Path(file).name, 0, 0, 0
         with Suppressions.open(runs_dir) as entries:
             for piece in wanted.collect_batches(chunk_size=AT_ONCE):
-                new += entries.add(_entries(piece, source))
+                known = piece.filter(names_somebody)
+                new += entries.add(_entries(known, source))
                 rows += piece.height
+                without += piece.height - known.height
         output.line("rows", f"{rows:,}")
+        if without:
+            told = f"{output.count(without, 'row')} without an address"
+            output.line("warning", told, colour="yellow")
         _tell("entered", new, as_json=as_json)
     return ExitCode.DONE
 
@@ -172,7 +180,8 @@ def addresses_of(file: str, column: str | None) -> pl.LazyFrame:
     """
     frame = recipients.load(file)
     names = frame.collect_schema().names()
-    column = column or next((name for name in USUAL if name in names), None)
+    usual = {name.strip().lower(): name for name in reversed(names)}
+    column = column or next((usual[name] for name in USUAL if name in usual), None)
     if column is None or column not in names:
         raise RecipientsError(
             f"{file}: which column holds the addresses? There are {', '.join(names)}",
@@ -180,7 +189,9 @@ def addresses_of(file: str, column: str | None) -> pl.LazyFrame:
         )
     if names == SCHEMA.names() and Path(file).suffix == ".csv":  # one of ours
         frame = frame.with_columns(export_.unguarded(pl.col(pl.String)))
-    return frame.with_columns(address=pl.col(column).cast(pl.String).fill_null(""))
+    return frame.with_columns(
+        address=bare(pl.col(column).cast(pl.String)).fill_null("")
+    )
 
 
 def _entries(piece: pl.DataFrame, source: str) -> Iterable[Entry]:

@@ -20,28 +20,42 @@ from typing import Final
 ROLES: Final = frozenset(
     {
         "abuse",
+        "accounts",
         "admin",
         "administrator",
         "billing",
         "contact",
+        "do-not-reply",
+        "donotreply",
+        "enquiries",
         "ftp",
+        "hello",
         "help",
         "hostmaster",
+        "hr",
         "info",
+        "jobs",
+        "list",
+        "majordomo",
         "mail",
         "mailer-daemon",
         "marketing",
         "news",
         "no-reply",
+        "no_reply",
         "noc",
         "noreply",
         "office",
+        "orders",
         "postmaster",
         "root",
         "sales",
         "security",
+        "service",
         "spam",
         "support",
+        "team",
+        "trouble",
         "usenet",
         "uucp",
         "webmaster",
@@ -49,8 +63,14 @@ ROLES: Final = frozenset(
     }
 )
 _KNOWN: Final = (
+    "aol.com",
+    "bluewin.ch",
+    "btinternet.com",
     "comcast.net",
+    "freenet.de",
     "gmail.com",
+    "gmx.de",
+    "gmx.net",
     "googlemail.com",
     "hotmail.co.uk",
     "hotmail.com",
@@ -67,6 +87,7 @@ _KNOWN: Final = (
     "t-online.de",
     "verizon.net",
     "wanadoo.fr",
+    "web.de",
     "yahoo.co.uk",
     "yahoo.com",
     "yahoo.de",
@@ -76,6 +97,7 @@ _KNOWN: Final = (
 #: Real services that are one letter from another.
 _REAL: Final = frozenset(
     {
+        "cloud.com",
         "email.com",
         "fmail.com",
         "hmail.com",
@@ -93,6 +115,7 @@ _LETTERS: Final = string.ascii_lowercase + string.digits + "-"
 #: Endings that nobody registers on purpose.
 _ENDINGS: Final = {
     "com": ("con", "cmo", "ocm", "comm", "vom", "xom", "cpm", "cim", "om", "cm", "co"),
+    "de": ("ed", "dee", "dde", "d"),
     "net": ("nte", "ner", "bet", "ent"),
 }
 

@@ -1,6 +1,7 @@
 """`mailvolley suppress` as it is typed."""
 
 import json
+import shutil
 import subprocess
 import sys
 import urllib.request
@@ -8,6 +9,8 @@ from pathlib import Path
 
 import pytest
 from end_to_end.desk import Desk, Site
+
+from engine.suppression import Suppressions
 
 
 def typed(home: Path, *words: str) -> subprocess.CompletedProcess[str]:
@@ -77,6 +80,36 @@ def test_an_entry_keeps_its_scope_on_the_way(tmp_path: Path) -> None:
 
     assert scopes("there") == ["campaign:letter", "all", "all"]
     assert scopes("other") == ["campaign:x", "campaign:x"]
+
+
+def test_a_list_as_a_provider_exports_it_is_taken(tmp_path: Path) -> None:
+    """Capital headers, names before addresses; what is none is told, not kept."""
+    (tmp_path / "list.csv").write_text(
+        "Date,Email Address,Reason\n"
+        "2026,Ann Lee <Ann@a.example>,x\n2026,n/a,x\n2026,bob@b.example,y\n2026,,z\n"
+    )
+    told = typed(tmp_path, "import", "list.csv", "--json", "--reason", "bounced")
+    assert json.loads(told.stdout) == {"entered": 2}
+    assert "2 rows without an address" in told.stderr
+    entries = json.loads(typed(tmp_path, "list", "--json").stdout)["entries"]
+    assert {(entry["address"], entry["reason"]) for entry in entries} == {
+        ("ann@a.example", "bounced"),
+        ("bob@b.example", "bounced"),
+    }
+
+
+def test_a_mark_goes_out_and_comes_in_again(tmp_path: Path) -> None:
+    """Who was erased stays out, where the key is the same."""
+    there = tmp_path / "there"
+    there.mkdir()
+    with Suppressions.open(tmp_path / "runs") as entries:
+        entries.erase(["ann@a.example"])
+    assert typed(tmp_path, "export", "list.csv").returncode == 0
+    shutil.copy(tmp_path / "runs" / "suppressions.key", there)
+    told = typed(tmp_path, "import", "list.csv", "--runs-dir", "there")
+    assert told.returncode == 0, told.stderr
+    with Suppressions.open(there) as entries:
+        assert entries.are_erased(["Ann@A.example", "bob@b.example"]) == [True, False]
 
 
 def enter(site: Site, account: str, emails: list[str]) -> None:
