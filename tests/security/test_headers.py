@@ -58,7 +58,8 @@ TEXTS = st.one_of(
         st.text(BREAKS, max_size=2),
         st.sampled_from(
             ["Bcc: e@evil.example", "\r\n\r\n<b>x", "<e@evil.example>", ",e@a.example",
-             '"', "\\", ";", "=?utf-8?q?=0D=0ABcc:_e@evil.example?=", '","bcc":"e@b.example']
+             '"', "\\", ";", "=?utf-8?q?=0D=0ABcc:_e@evil.example?=",
+             '","bcc":"e@b.example']
         ),
     ),
 )  # fmt: skip
