@@ -1,13 +1,11 @@
 """The table of faults cannot lie: each test that it names is there."""
 
-import ast
 import re
 from collections import Counter
-from pathlib import Path
 
 import pytest
+from documents import TESTS, functions_of
 
-TESTS = Path(__file__).parent
 DOCUMENT = (TESTS / "FAULTS.md").read_text(encoding="utf-8")
 ROWS = re.findall(r"^\| ([KDNHPI]\d+b?) \|(.*)\|$", DOCUMENT, re.MULTILINE)
 NAMED = re.findall(r"`([\w/]+\.py)::(\w+)`", DOCUMENT)
@@ -16,17 +14,11 @@ NAMED = re.findall(r"`([\w/]+\.py)::(\w+)`", DOCUMENT)
 KINDS = {"K": 19, "D": 9, "N": 14, "H": 20, "P": 11, "I": 7}
 
 
-def _tests_in(file: Path) -> set[str]:
-    functions = (ast.FunctionDef, ast.AsyncFunctionDef)
-    nodes = ast.parse(file.read_text(encoding="utf-8")).body
-    return {node.name for node in nodes if isinstance(node, functions)}
-
-
 @pytest.mark.parametrize("file", sorted({file for file, _ in NAMED}))
 def test_named_tests_exist(file: str) -> None:
     """A test that was renamed or deleted holds nothing any more."""
     named = {name for where, name in NAMED if where == file}
-    assert set() == named - _tests_in(TESTS / file)
+    assert set() == named - functions_of(file)
 
 
 @pytest.mark.parametrize(("fault", "row"), ROWS, ids=[fault for fault, _ in ROWS])

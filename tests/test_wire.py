@@ -16,11 +16,20 @@ import tracemalloc
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from functools import partial
+from pathlib import Path
 
 import pytest
 import trio
 from trio.testing import MockClock
-from wire.raw import Certificate, Script, Server, Talk, make_certificate, serving
+from wire.raw import (
+    Certificate,
+    Script,
+    Server,
+    Talk,
+    expired,
+    make_certificate,
+    serving,
+)
 
 from engine.errors import AccountRejected, ProviderError, Unanswered, Unavailable
 from engine.message import Request
@@ -829,6 +838,22 @@ async def test_a_certificate_of_another_host_stops_the_run(
         error = await failure(wire)
     assert (type(error), error.reason) == (AccountRejected, "certificate")
     assert "127.0.0.1" in str(error)
+    assert server.seen == []
+
+
+async def test_a_certificate_that_has_expired_stops_the_run(
+    nursery: trio.Nursery,
+    secure: Callable[..., Wire],
+    ours: Certificate,
+    tmp_path: Path,
+) -> None:
+    """It was good once, and by somebody who is trusted: nothing is sent (N3)."""
+    old = expired(tmp_path, ours)
+    server = await serving(nursery, good, context=old.server())
+    async with secure(server, old) as wire:
+        error = await failure(wire)
+    assert (type(error), error.reason) == (AccountRejected, "certificate")
+    assert "expired" in str(error)
     assert server.seen == []
 
 

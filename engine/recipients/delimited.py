@@ -84,7 +84,15 @@ def _separator(path: Path) -> str:
         lines = iter(lambda: text.readline(_HEADER), "")
         header = next(filter(str.strip, lines), "")
     # The first of equals: a header of one cell is a comma's.
-    return max(_NAMES, key=lambda mark: len(next(csv.reader([header], delimiter=mark))))
+    return max(_NAMES, key=lambda mark: _cells(header, mark))
+
+
+def _cells(header: str, mark: str) -> int:
+    """Count the cells of a header that is cut at a mark; 0 where one is too long."""
+    try:
+        return len(next(csv.reader([header], delimiter=mark)))
+    except csv.Error:
+        return 0
 
 
 def _survey(path: Path, separator: str) -> tuple[list[str], Counter[int]]:

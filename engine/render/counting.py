@@ -1,7 +1,7 @@
 """Templates compiled so that they count what they do.
 
 How it works: Jinja's code generator is asked for a line more at the head of each loop,
-macro and block, and before what pulls in another template:
+and before what pulls in another template:
 
     for l_1_x in t_1(many):
         environment.step()
@@ -9,7 +9,8 @@ macro and block, and before what pulls in another template:
 
 What is joined by `~` is weighed before, and so are lists: one may hold another twice,
 that one a third twice, and so on. All else that makes much of little is a filter, an
-operator or a call: those need no compiler, see `engine.render.environment`.
+operator or a call, as of a macro: those need no compiler, see
+`engine.render.environment`.
 """
 
 # ruff: noqa: N802 - the methods are named by Jinja, after its nodes
@@ -18,7 +19,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from jinja2 import nodes
-from jinja2.compiler import CodeGenerator, Frame, MacroRef
+from jinja2.compiler import CodeGenerator, Frame
 
 
 class Counting(CodeGenerator):
@@ -44,24 +45,12 @@ class Counting(CodeGenerator):
             self._step()
         super().blockvisit(nodes, frame)
 
-    def visit_Template(self, node: nodes.Template, frame: Frame | None = None) -> None:
-        """Count each rendering of a block: one may render itself."""
-        self._counted.update(id(block.body) for block in node.find_all(nodes.Block))
-        super().visit_Template(node, frame)
-
     def visit_For(self, node: nodes.For, frame: Frame) -> None:
         """Count the turns of a loop, those too that its condition leaves out."""
         self._counted.add(id(node.body))
         if node.test is not None:
             self._wrapped[id(node.test)] = "(environment.step() or "
         super().visit_For(node, frame)
-
-    def macro_body(
-        self, node: nodes.Macro | nodes.CallBlock, frame: Frame
-    ) -> tuple[Frame, MacroRef]:
-        """Count the calls of a macro."""
-        self._counted.add(id(node.body))
-        return super().macro_body(node, frame)
 
     def visit_Include(self, node: nodes.Include, frame: Frame) -> None:
         """Count what is pulled in."""

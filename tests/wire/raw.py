@@ -172,3 +172,37 @@ def make_certificate(folders: pytest.TempPathFactory, name: str) -> Certificate:
         timeout=20,
     )
     return made
+
+
+#: What `openssl ca` has to know to sign a certificate for a time of one's own choice.
+_AUTHORITY = """
+[ca]
+default_ca = own
+[own]
+database = index
+new_certs_dir = .
+rand_serial = yes
+default_md = sha256
+policy = any
+copy_extensions = copy
+[any]
+commonName = supplied
+"""
+
+
+def expired(folder: Path, valid: Certificate) -> Certificate:
+    """Make a certificate of a good one that was good for a day, years ago."""
+    (folder / "ca.conf").write_text(_AUTHORITY)
+    (folder / "index").touch()
+    made = Certificate(folder / "expired.pem", valid.key)
+    request = ["x509", "-x509toreq", "-copy_extensions", "copy"]
+    signing = ["ca", "-batch", "-selfsign", "-notext", "-config", "ca.conf"]
+    times = ["-startdate", "20200101000000Z", "-enddate", "20200102000000Z"]
+    for words in (
+        [*request, "-in", valid.file, "-key", valid.key, "-out", "request"],
+        [*signing, *times, "-in", "request", "-keyfile", valid.key, "-out", made.file],
+    ):
+        subprocess.run(
+            ["openssl", *words], cwd=folder, check=True, capture_output=True, timeout=20
+        )
+    return made
