@@ -10,7 +10,8 @@ was planned, however long it takes and however often it is taken up again. No ne
     plan.py    the plan: what it says of itself, and what follows from a campaign
     draw.py    a new plan, drawn up and frozen
     again.py   the plan of an earlier start: taken up, compared, tried again
-    audience.py who is left out for what else they are or have got
+    audience.py who the campaign leaves out, and which message the others get
+    earlier.py  whom earlier runs have written to
     check.py   the rules of `engine.lint`, put to it
     leaving.py who has said no since
     variants.py a message for each share of the list

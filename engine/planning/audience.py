@@ -1,36 +1,24 @@
-"""Who the [audience] section leaves out, for what else they are or have got.
+"""Who the campaign itself leaves out, and which message the others get.
 
-How it works: lists and earlier runs are read once, as hashes; then each group of the
-campaign's own list is asked of them as it is frozen.
-
-Rules:
-- A run counts whom it has written to, and whom it perhaps has, by its journal: its
-  results may be from before the last start.
-- People are known by their addresses there: a key is a matter of one list.
-- A receipt is no campaign to its reader. Transactional mail takes nobody's place under
-  `not_mailed_within`, unless `counting = "all"` asks for it.
-- Whom a run that is under way writes to cannot be known: its end is waited for.
+How it works: lists, and earlier runs (see `earlier`), are read once, as hashes; then
+each group of the campaign's own list is asked of them as it is frozen.
 """
 
 from collections.abc import Callable, Iterator
-from contextlib import nullcontext
 from dataclasses import dataclass
-from datetime import datetime, timedelta
-from pathlib import Path
+from typing import Final
 
 import polars as pl
 
-from engine import history, recipients, rundir
+from engine import recipients
 from engine.address import normalised
-from engine.campaign import Audience, Campaign, ExcludeList
+from engine.campaign import Campaign, ExcludeList
 from engine.errors import CampaignError
-from engine.history import Run
 from engine.members import Members
 from engine.parquet import GROUP
-from engine.planning.plan import Occasion
 from engine.snapshot import Split, text
 
-EXCLUDED, IN_CAMPAIGN, MAILED_RECENTLY = "excluded", "in_campaign", "mailed_recently"
+EXCLUDED: Final = "excluded"
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,40 +62,6 @@ def fingerprints(campaign: Campaign) -> list[dict[str, object]]:
     """Tell the lists of people who are left out from others: see the manifest."""
     lists = campaign.audience.exclude if campaign.audience else ()
     return [recipients.fingerprint(campaign.beside(one.source)) for one in lists]
-
-
-def reached(campaign: Campaign, occasion: Occasion, moment: datetime) -> list[Absent]:
-    """Find who has been written to too often, or by a campaign that is named.
-
-    Args:
-        campaign: the campaign.
-        occasion: which sending of it this is, with the folder of the runs.
-        moment: when it is planned, UTC.
-
-    Raises:
-        CampaignError: a campaign that is named was never sent.
-        RunLocked: a campaign is being sent at this moment.
-        RunError: a run cannot be read: nobody knows to whom it wrote.
-    """
-    section, runs = campaign.audience, occasion.runs
-    if section is None or runs is None:
-        return []
-    look = _Look(runs, campaign.name if occasion.owned else "", occasion.base_url)
-    found = []
-    for name in section.not_in:
-        earlier = look.runs(name)
-        if not earlier:
-            raise CampaignError(
-                f"{campaign.file}: [audience] not_in: {name} has no run in {runs} that "
-                "went where this campaign goes",
-                hint="look which there are: mailvolley status",
-            )
-        told = f"the campaign {name} has written to them, or perhaps has"
-        members = Members.of(look.addresses(earlier))
-        found.append(Absent(members, "mail", IN_CAMPAIGN, told))
-    if section.not_mailed_within is not None:
-        found.append(_recently(section, look, moment))
-    return found
 
 
 def split(campaign: Campaign) -> Split | None:
@@ -179,52 +133,3 @@ def _names(campaign: Campaign, one: ExcludeList) -> Iterator[pl.Series]:
         wanted = frame.select(normalised(name) if one.by == "address" else name)
         for piece in wanted.collect_batches(chunk_size=GROUP, lazy=True):
             yield piece.to_series()
-
-
-def _recently(section: Audience, look: "_Look", moment: datetime) -> Absent:
-    """Find who has got enough of late."""
-    since = moment - timedelta(seconds=section.not_mailed_within or 0)
-    earlier = [
-        run
-        for name in look.campaigns()
-        for run in look.runs(name)
-        if section.counting == "all" or run[1].definition["kind"] == "marketing"
-    ]
-    members = Members.of(look.addresses(earlier, since), most=section.most)
-    messages = "a message" if section.most == 1 else f"{section.most} messages"
-    told = f"has got {messages} or more since {since:%Y-%m-%d %H:%M} UTC"
-    return Absent(members, "mail", MAILED_RECENTLY, told)
-
-
-@dataclass(frozen=True, slots=True)
-class _Look:
-    """Looks into the earlier runs of a folder.
-
-    Attributes:
-        folder: the runs of all campaigns.
-        owned: the campaign that the caller owns, or "".
-        base_url: where this campaign goes: only runs to the same place count.
-    """
-
-    folder: Path
-    owned: str
-    base_url: str
-
-    def campaigns(self) -> list[str]:
-        """Return the names of those that have runs; trials are none."""
-        found = [p.name for p in self.folder.iterdir() if p.is_dir()]
-        return sorted(name for name in found if "." not in name)
-
-    def runs(self, campaign: str) -> list[Run]:
-        """Return the runs of a campaign."""
-        return history.runs(self.folder / campaign, self.base_url)
-
-    def addresses(
-        self, runs: list[Run], since: datetime | None = None
-    ) -> Iterator[pl.Series]:
-        """Yield to whom runs have written, normalised; once for each message."""
-        for run in runs:
-            is_ours = run[1].campaign == self.owned
-            with nullcontext() if is_ours else rundir.looked_at(run[0]):
-                for found in history.addresses(run, since=since, only_look=not is_ours):
-                    yield pl.select(normalised(pl.lit(found))).to_series()

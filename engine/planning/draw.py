@@ -80,8 +80,7 @@ def draw_up(
     findings = [*provider.review(), *_too_heavy(provider, attached)]
     compiled = partial(renderer_of, campaign, campaign.templates, recipe, links=made)
     absents = _tried(errors, lambda: audience.excluded(campaign)) or []
-    reached = partial(audience.reached, campaign, occasion, moment)
-    absents += _tried(errors, reached) or []
+    absents += _tried(errors, lambda: _reached(campaign, occasion, moment)) or []
     renderer, frame = _checked(campaign, source, findings, compiled, errors)
     findings += _shown(recipe, renderer, attached)
     columns = _columns(campaign, renderer, _names(frame, source))
@@ -248,6 +247,18 @@ def _columns(
     named, asked = campaign.recipients, renderer.columns
     data = names if asked is None else [name for name in names if name in asked]
     return snapshot.Columns(named.address, named.name, named.key, data)
+
+
+def _reached(campaign: Campaign, occasion: Occasion, moment: datetime) -> list[Absent]:
+    """Find who is left out because earlier runs have written to them."""
+    section, runs = campaign.audience, occasion.runs
+    if section is None or runs is None:
+        return []
+    from engine.planning import earlier  # noqa: PLC0415 - the journals: few ask them
+
+    owned = campaign.name if occasion.owned else ""
+    look = earlier.Look(runs, owned, occasion.base_url)
+    return earlier.reached(campaign, section, look, moment)
 
 
 def _leaving(campaign: Campaign, occasion: Occasion, absents: list[Absent]) -> Leaving:
