@@ -23,7 +23,7 @@ from engine import parquet, rundir
 from engine.erase import run as one
 from engine.erase.people import People
 from engine.erase.run import Traces
-from engine.errors import JournalError, RunError
+from engine.errors import JournalError, RunError, StoreError
 from engine.events import EventStore, Whose
 from engine.events.store import DATABASE as EVENTS
 from engine.manifest import Manifest
@@ -224,7 +224,7 @@ def _make_anew(found: _Found, people: People, told: Erased) -> None:
     if directory.path in told.runs:
         try:
             one.make_anew(directory, manifest, people, traces)
-        except (RunError, JournalError) as error:
+        except (RunError, JournalError, StoreError) as error:
             del told.runs[directory.path]
             told.left.append(Left(directory.path, str(error), error.hint))
 

@@ -25,7 +25,7 @@ import trio
 
 from engine import asked, history, parquet, results, rundir
 from engine.erase.people import ERASED, People
-from engine.errors import EngineError, first
+from engine.errors import EngineError, RunError, first
 from engine.exchange import exchange
 from engine.journal import Journal, scrub
 from engine.manifest import Manifest
@@ -169,23 +169,40 @@ def make_anew(
         EngineError: it cannot be done, and the run is as it was.
     """
     made = RunDirectory(directory.path.with_name(f"{_PREFIX}{directory.run}"))
-    made.path.mkdir(mode=0o700)
     try:
-        _link(directory.path, made.path)
-        if (kept := directory.path / asked.DATABASE).exists():
-            with asked.Asked.open(directory) as answers:
-                answers.copy(made.path / kept.name)
-        _make_list(directory, made, manifest, people)
-        anew = replace(manifest, snapshot=rundir.sha256(made.recipients))
-        if directory.journal.exists():
-            _make_journal(directory, made, anew, people, traces)
-        if directory.results.exists():
-            _make_results(made, anew)
-        anew.write(made)
-        rundir.sync_folder(made.path)
-        exchange(made.path, directory.path)
-    finally:
-        shutil.rmtree(made.path)  # what is made, or after the exchange what was
+        made.path.mkdir(mode=0o700)
+        try:
+            _make(directory, made, manifest, people, traces)
+            exchange(made.path, directory.path)
+        finally:
+            shutil.rmtree(made.path)  # what was made, or after the exchange what was
+    except (OSError, pl.exceptions.PolarsError) as error:
+        raise RunError(
+            f"{directory.path}: cannot be made anew: {error}",
+            hint="see to the disk: it has to have room for the run once more",
+        ) from error
+
+
+def _make(
+    directory: RunDirectory,
+    made: RunDirectory,
+    manifest: Manifest,
+    people: People,
+    traces: Traces,
+) -> None:
+    """Fill the folder that is to take the place of a run, durably."""
+    _link(directory.path, made.path)
+    if (kept := directory.path / asked.DATABASE).exists():
+        with asked.Asked.open(directory) as answers:
+            answers.copy(made.path / kept.name)
+    _make_list(directory, made, manifest, people)
+    anew = replace(manifest, snapshot=rundir.sha256(made.recipients))
+    if directory.journal.exists():
+        _make_journal(directory, made, anew, people, traces)
+    if directory.results.exists():
+        _make_results(made, anew)
+    anew.write(made)
+    rundir.sync_folder(made.path)
 
 
 def _link(source: Path, target: Path) -> None:
