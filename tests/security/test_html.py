@@ -177,6 +177,7 @@ def test_a_cell_that_a_link_begins_with_may_lead_to_pages_and_mailboxes_alone(
                 "status": pl.Series([None, None], dtype=pl.String),
                 "reason": pl.Series([None, None], dtype=pl.String),
                 "detail": pl.Series([None, None], dtype=pl.String),
+                "variant": pl.Series([None, None], dtype=pl.String),
                 "data": pl.Series([{"page": cell} for cell in cells]),
             }
         )
