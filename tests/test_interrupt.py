@@ -2,13 +2,15 @@
 
 import os
 import signal
+import subprocess
+import sys
 import threading
 from collections.abc import Callable, Iterator
 
 import pytest
 import trio
 
-from engine.cli.interrupt import by_sigterm, undisturbed
+from engine.cli.interrupt import at_once, by_sigterm, ignore, restored
 
 BOTH = (signal.SIGINT, signal.SIGTERM)
 
@@ -66,7 +68,8 @@ def test_what_is_told_at_the_end_is_told_whole(number: signal.Signals) -> None:
     """It says what was sent; a signal then would make it say the opposite."""
     told = []
     with by_sigterm():
-        with undisturbed():
+        with restored():
+            ignore()
             raised(number)()
             told.append("all")
         with pytest.raises(KeyboardInterrupt):
@@ -79,10 +82,39 @@ def test_another_thread_leaves_the_signals_alone() -> None:
     seen = []
 
     def call() -> None:
-        with by_sigterm(), undisturbed():
+        with by_sigterm(), at_once(), restored():
+            ignore()
             seen.append(signal.getsignal(signal.SIGTERM))
 
     thread = threading.Thread(target=call)
     thread.start()
     thread.join()
     assert [signal.SIG_DFL] == seen
+
+
+LOADING = """
+import os, signal, sys, weakref
+from engine.cli.interrupt import at_once
+
+class Lock:
+    pass
+
+def interrupt(_):  # where Python would lose it: in the callback of a weak reference
+    os.kill(os.getpid(), signal.SIGINT)
+
+lock = Lock()
+kept = weakref.ref(lock, interrupt)
+with at_once():
+    del lock
+print("went on")
+"""
+
+
+def test_interrupt_while_code_is_loaded_ends_the_command() -> None:
+    """Python lets an exception in a callback pass, and would go on to send."""
+    done = subprocess.run(
+        [sys.executable, "-c", LOADING], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 2
+    assert "went on" not in done.stdout
+    assert "nothing was sent" in done.stderr

@@ -23,7 +23,7 @@ import click
 from engine import __version__
 from engine.cli import output
 from engine.cli.exits import ExitCode, tell
-from engine.cli.interrupt import by_sigterm
+from engine.cli.interrupt import at_once, by_sigterm
 
 #: Command to what it is for; `engine.cli.<command>` has it as `command`.
 COMMANDS = {
@@ -62,7 +62,8 @@ class Commands(click.Group):
         """Import a command."""
         if cmd_name not in COMMANDS:
             return None
-        found: click.Command = import_module(f"engine.cli.{cmd_name}").command
+        with at_once():
+            found: click.Command = import_module(f"engine.cli.{cmd_name}").command
         return found
 
     def format_commands(

@@ -47,6 +47,11 @@ def command(
     """
     with exits.told(as_json=as_json):
         people = _people(addresses, file, column)
+        if not runs_dir.is_dir():
+            raise RunError(
+                f"{runs_dir}: there are no runs here to erase anybody from",
+                hint="name the folder of the runs: --runs-dir DIR",
+            )
         if dry_run or not yes:
             found = survey(runs_dir, people)
             _show(found, done=False)

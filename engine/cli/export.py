@@ -1,5 +1,6 @@
 """`mailvolley export`: the results of a run as a file, all of them or some."""
 
+import os
 from pathlib import Path
 
 import click
@@ -52,8 +53,15 @@ def command(
             pl.col("status").is_in([status.value for status in statuses])
         )
         files = (directory.results, directory.recipients, directory.journal)
-        export.write(wanted, out, never=files)
-        rows = wanted.select(pl.len()).collect().item()
+        try:
+            rows = wanted.select(pl.len()).collect().item()
+            export.write(wanted, out, never=files)
+        except pl.exceptions.PolarsError as error:
+            anew = output.command("reconcile", str(run), "--events", os.devnull)
+            raise RunError(
+                f"{directory.results}: the results are damaged",
+                hint=f"make them anew from the journal: {anew}",
+            ) from error
         output.line("rows", f"{rows:,}")
         output.exported(out)
         if as_json:

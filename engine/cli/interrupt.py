@@ -4,11 +4,18 @@ By default it ends a process without a word, between any two steps. What has mor
 lose than its own steps, a run or a server, takes both signals over while it lasts.
 """
 
+import os
 import signal
+import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
+from typing import Final, NoReturn
+
+#: The exit code of what was refused before anything was sent.
+_REFUSED: Final = 2
+_BOTH: Final = (signal.SIGINT, signal.SIGTERM)
 
 
 @contextmanager
@@ -25,18 +32,51 @@ def by_sigterm() -> Iterator[None]:
 
 
 @contextmanager
-def undisturbed() -> Iterator[None]:
-    """Let neither signal end the block: it tells what was sent, and is soon done."""
+def restored() -> Iterator[None]:
+    """Have both signals do after the block what they did before it."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    numbers = (signal.SIGINT, signal.SIGTERM)
-    before = [signal.signal(number, signal.SIG_IGN) for number in numbers]
+    before = [signal.getsignal(number) for number in _BOTH]
     try:
         yield
     finally:
-        for number, handler in zip(numbers, before, strict=True):
+        for number, handler in zip(_BOTH, before, strict=True):
             signal.signal(number, handler)
+
+
+def ignore() -> None:
+    """Let neither signal do anything, from here on.
+
+    For what has begun, and for the telling of it, which is soon done.
+    """
+    if threading.current_thread() is threading.main_thread():
+        for number in _BOTH:
+            signal.signal(number, signal.SIG_IGN)
+
+
+@contextmanager
+def at_once() -> Iterator[None]:
+    """Let an interrupt end the process at once: while code is loaded.
+
+    Nothing has begun that could be left half done, and Python loses an interrupt that
+    comes while it lets go of the lock of a module: the command would go on.
+    """
+    ours = threading.current_thread() is threading.main_thread()
+    if not ours or signal.getsignal(signal.SIGINT) is not signal.default_int_handler:
+        yield  # a run under way has its own way, and so has who called us
+        return
+    before = signal.signal(signal.SIGINT, _end)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def _end(_number: int, _frame: FrameType | None) -> NoReturn:
+    sys.stderr.write("\nstopped    nothing was sent\n")
+    sys.stderr.flush()
+    os._exit(_REFUSED)
 
 
 def _interrupt(_number: int, frame: FrameType | None) -> None:

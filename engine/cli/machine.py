@@ -10,6 +10,8 @@ import gc
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, Final
 
+from engine.cli.interrupt import at_once
+
 if TYPE_CHECKING:
     from engine import api, campaign, job, lint, preview, proof, sandbox, trial
     from engine.cli import looking, proving, sending
@@ -47,7 +49,8 @@ def _load(name: str) -> Any:
     was_on = gc.isenabled()
     gc.disable()
     try:
-        return import_module(name)
+        with at_once():
+            return import_module(name)
     finally:
         gc.freeze()
         if was_on:

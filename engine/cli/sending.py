@@ -2,6 +2,7 @@
 
 import signal
 import sys
+from collections.abc import AsyncIterator
 from contextlib import ExitStack
 from dataclasses import replace
 
@@ -12,7 +13,7 @@ from engine import tracking
 from engine.campaign import Campaign
 from engine.cli import exits, output
 from engine.cli.exits import ExitCode
-from engine.cli.interrupt import undisturbed
+from engine.cli.interrupt import ignore, restored
 from engine.errors import CampaignError, EngineError
 from engine.job import Job, NewRun, OldRun, Options, Retry, perform
 from engine.planning import Plan
@@ -23,8 +24,9 @@ from engine.run import Run
 def run(job: Job, options: Options, *, ask: bool, as_json: bool) -> ExitCode:
     """Do a job as a command does. Returns the exit code, after telling how it ended."""
     session = _Session(job, options, ask=ask, quiet=as_json)
-    report = trio.run(session.run)
-    with undisturbed():
+    with restored():
+        report = trio.run(session.run)
+        ignore()
         code = exits.of_report(report)
         output.show_report(report, next_steps=session.next_steps(report, code))
         if as_json:
@@ -33,10 +35,14 @@ def run(job: Job, options: Options, *, ask: bool, as_json: bool) -> ExitCode:
 
 
 class _Session:
-    """One job with somebody at the terminal: questions, signals, a progress bar."""
+    """One job with somebody at the terminal: questions, signals, a progress bar.
+
+    It leaves the signals ignored once it has begun: see `run`.
+    """
 
     def __init__(self, job: Job, options: Options, *, ask: bool, quiet: bool) -> None:
         self._job = job
+        self._heard = ExitStack()
         self._ask = ask
         self._quiet = quiet
         self._bar = ExitStack()
@@ -54,7 +60,7 @@ class _Session:
         async with trio.open_nursery() as nursery:
             self._nursery = nursery
             try:
-                with self._bar:
+                with self._heard, self._bar:
                     report = await perform(self._job, self._options)
             except (EngineError, click.Abort, KeyboardInterrupt) as error:
                 refused = error  # told by itself, not as a group of one
@@ -63,15 +69,14 @@ class _Session:
             raise refused or click.Abort
         return report
 
-    async def _watch_signals(self, run: Run) -> None:
-        with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
-            async for _ in signals:
-                if run.stop.requested:
-                    run.cut()
-                else:
-                    run.stop.request()
-                    self._bar.close()
-                    output.line("stopping", "what is under way may finish; again: cut")
+    async def _watch_signals(self, run: Run, signals: AsyncIterator[int]) -> None:
+        async for _ in signals:
+            if run.stop.requested:
+                run.cut()
+            else:
+                run.stop.request()
+                self._bar.close()
+                output.line("stopping", "what is under way may finish; again: cut")
 
     def _on_plan(self, plan: Plan, begun: bool) -> None:  # noqa: FBT001 - a callback
         self._plan = plan
@@ -84,7 +89,12 @@ class _Session:
     def _on_start(self, run: Run) -> None:
         if self._nursery is None or self._plan is None:
             raise RuntimeError("a run starts after its plan, and inside the session")
-        self._nursery.start_soon(self._watch_signals, run)
+        # In this order: when the receiver is closed, signals are ignored again, and
+        # none ends the command between the run's end and the telling of it.
+        ignore()
+        receiver = trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM)
+        signals = self._heard.enter_context(receiver)
+        self._nursery.start_soon(self._watch_signals, run, signals)
         count = output.count(run.processes.count, "process", "es")
         output.line("made in", f"{count}: {run.processes.why}")
         if not self._quiet:

@@ -1,6 +1,7 @@
 """`mailvolley suppress`: who must not be mailed."""
 
 import json
+import re
 from collections.abc import Iterable
 from dataclasses import asdict
 from pathlib import Path
@@ -12,7 +13,7 @@ import trio
 from engine import api, recipients
 from engine import export as export_
 from engine.address import bare
-from engine.campaign import rebased
+from engine.campaign import CAMPAIGN_NAME, rebased
 from engine.cli import exits, options, output
 from engine.cli.exits import ExitCode
 from engine.errors import RecipientsError
@@ -274,6 +275,10 @@ def export(*, file: Path, runs_dir: Path) -> ExitCode:
 
 
 def _scope_of(campaign: str | None) -> str:
+    if campaign is not None and not re.fullmatch(CAMPAIGN_NAME, campaign):
+        raise RecipientsError(
+            f"--campaign {campaign}: is no name of a campaign: letters, digits, - and _"
+        )
     return EVERYWHERE if campaign is None else f"campaign:{campaign}"
 
 

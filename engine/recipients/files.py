@@ -1,5 +1,6 @@
 """Which files a source means, and what the rest of the package says of one file."""
 
+import errno
 import glob
 import os
 from collections import Counter
@@ -11,7 +12,7 @@ from typing import Final
 
 import polars as pl
 
-from engine.errors import RecipientsError
+from engine.errors import RecipientsError, RunError
 
 #: Suffix, in lower case, to format.
 FORMATS: Final = {
@@ -68,10 +69,18 @@ def translating(source: object) -> Iterator[None]:
 
     Args:
         source: whose frame is collected inside; a path is named in the error.
+
+    Raises:
+        RunError: there is no room for what is kept of the list.
     """
     try:
         yield
     except (pl.exceptions.PolarsError, pl.exceptions.PanicException, OSError) as err:
+        if os.strerror(errno.ENOSPC) in str(err):  # polars gives the words alone
+            raise RunError(
+                "there is no room on the disk to keep a copy of the list",
+                hint="free some space, or put the runs elsewhere: --runs-dir",
+            ) from err
         place = source if isinstance(source, str | os.PathLike) else "the list"
         first_line = next(iter(str(err).splitlines()), type(err).__name__)
         raise RecipientsError(

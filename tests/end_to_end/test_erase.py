@@ -297,3 +297,11 @@ def test_it_is_asked_for_and_refuses_what_is_no_address(desk: Desk) -> None:
         base64.b64encode(ADDRESS.encode())
         not in (desk.runs / "suppressions.db").read_bytes()
     )
+
+
+def test_a_folder_without_runs_is_refused(desk: Desk) -> None:
+    """Whoever mistypes it would think that somebody is forgotten."""
+    told = desk.run("erase", "a@inbox.example", "--yes", "--runs-dir", "typo")
+    assert told.code == 2
+    assert "there are no runs here" in told.err
+    assert not (desk.folder / "typo").exists()

@@ -72,3 +72,18 @@ def test_suppressions_go_out_safe_and_come_in_as_they_were(desk: Desk) -> None:
         "+49@inbox.example",
         "'x@inbox.example",
     }
+
+
+@pytest.mark.slow
+def test_damaged_results_are_named_with_what_to_do(desk: Desk, sandbox: Site) -> None:
+    """They can be made anew from the journal; no half of a file is left."""
+    desk.list(4)
+    assert desk.send(sandbox.url).code == 0
+    results = desk.run_directory() / "results.parquet"
+    results.write_bytes(results.read_bytes()[:500])
+
+    told = desk.run("export", desk.run_directory(), "--out", "all.csv")
+    assert told.code == 2
+    assert "the results are damaged" in told.err
+    assert "mailvolley reconcile" in told.err
+    assert not (desk.folder / "all.csv").exists()

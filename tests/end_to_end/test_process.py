@@ -62,6 +62,27 @@ def test_the_first_interrupt_drains_and_a_resume_finishes(
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("gap", [0.0, 0.02, 0.05, 0.1, 0.2])
+def test_more_interrupts_while_a_run_ends_change_nothing_of_what_is_told(
+    desk: Desk, start_sandbox: Callable[..., Site], gap: float
+) -> None:
+    """In the pause after a 429 the first ends the run; others find it telling so."""
+    site = start_sandbox(throttle_every=2, retry_after=5)
+    process = _start(desk, site)
+    _wait_for(site, 2)
+    time.sleep(0.3)
+    for _ in range(4):
+        process.send_signal(signal.SIGINT)
+        time.sleep(gap)
+    _, err = process.communicate(timeout=20)
+
+    assert process.returncode == 3, err
+    assert "nothing was sent" not in err
+    assert "mailvolley resume runs/letter/" in err
+    assert site.accepted()
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 @pytest.mark.parametrize("command", ["send", "plan"])
 def test_an_interrupt_of_the_planning_leaves_nothing_and_says_so(
