@@ -39,6 +39,7 @@ def project(tmp_path: Path) -> Path:
     """A copy of what the README's commands work on."""
     for folder in ("campaigns", "templates"):
         shutil.copytree(ROOT / folder, tmp_path / folder)
+    (tmp_path / "runs").mkdir(mode=0o700)  # something was sent before
     return tmp_path
 
 

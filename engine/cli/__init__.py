@@ -15,6 +15,7 @@ nothing but data. Commands are imported when they are called: `--help` is to be 
 
 import sys
 import traceback
+from contextlib import nullcontext
 from importlib import import_module
 from typing import NoReturn
 
@@ -23,7 +24,7 @@ import click
 from engine import __version__
 from engine.cli import output
 from engine.cli.exits import ExitCode, tell
-from engine.cli.interrupt import at_once, by_sigterm
+from engine.cli.interrupt import at_once, by_sigterm, restored
 
 #: Command to what it is for; `engine.cli.<command>` has it as `command`.
 COMMANDS = {
@@ -84,7 +85,7 @@ def main(arguments: list[str] | None = None) -> NoReturn:
     """Run a command and exit with its code."""
     words = sys.argv[1:] if arguments is None else arguments
     try:
-        with by_sigterm():
+        with nullcontext() if arguments is None else restored(), by_sigterm():
             code = mailvolley.main(words, prog_name="mailvolley", standalone_mode=False)
     except click.ClickException as error:
         code = ExitCode.REFUSED

@@ -28,7 +28,8 @@ def by_sigterm() -> Iterator[None]:
     try:
         yield
     finally:
-        signal.signal(signal.SIGTERM, before)
+        if signal.getsignal(signal.SIGTERM) is not signal.SIG_IGN:  # see `ignore`
+            signal.signal(signal.SIGTERM, before)
 
 
 @contextmanager
@@ -46,9 +47,10 @@ def restored() -> Iterator[None]:
 
 
 def ignore() -> None:
-    """Let neither signal do anything, from here on.
+    """Let neither signal do anything, from here to the end of the command.
 
-    For what has begun, and for the telling of it, which is soon done.
+    For what has begun, and for the telling of it, which is soon done: a signal then
+    would have it say that nothing was sent, or end without its exit code.
     """
     if threading.current_thread() is threading.main_thread():
         for number in _BOTH:

@@ -13,7 +13,7 @@ from engine import tracking
 from engine.campaign import Campaign
 from engine.cli import exits, output
 from engine.cli.exits import ExitCode
-from engine.cli.interrupt import ignore, restored
+from engine.cli.interrupt import ignore
 from engine.errors import CampaignError, EngineError
 from engine.job import Job, NewRun, OldRun, Options, Retry, perform
 from engine.planning import Plan
@@ -24,13 +24,12 @@ from engine.run import Run
 def run(job: Job, options: Options, *, ask: bool, as_json: bool) -> ExitCode:
     """Do a job as a command does. Returns the exit code, after telling how it ended."""
     session = _Session(job, options, ask=ask, quiet=as_json)
-    with restored():
-        report = trio.run(session.run)
-        ignore()
-        code = exits.of_report(report)
-        output.show_report(report, next_steps=session.next_steps(report, code))
-        if as_json:
-            output.data(report.to_dict())
+    report = trio.run(session.run)
+    ignore()
+    code = exits.of_report(report)
+    output.show_report(report, next_steps=session.next_steps(report, code))
+    if as_json:
+        output.data(report.to_dict())
     return code
 
 
