@@ -7,6 +7,7 @@ need no polars, trio or pydantic, and a command none of the parts that it leaves
 """
 
 import gc
+from contextlib import nullcontext
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, Final
 
@@ -48,8 +49,10 @@ def _load(name: str) -> Any:
     """
     was_on = gc.isenabled()
     gc.disable()
+    # With the first part nothing has begun that an interrupt could leave half done.
+    begun = any(part in globals() for part in __all__)
     try:
-        with at_once():
+        with nullcontext() if begun else at_once():
             return import_module(name)
     finally:
         gc.freeze()
