@@ -1,6 +1,6 @@
-"""One worker: make, pace, intent, POST, classify, settle.
+"""One batch: pace, intent, POST, classify, settle; as often as it takes.
 
-Its hand makes the batches and carries them (`engine.crew`); the worker decides. For
+A worker's hand carries it (`engine.crew`); what is to become of it is decided here. For
 every request, in this order and no other:
 
     pace.turn ─▶ journal.intend ─▶ depart ─▶ POST ─▶ what came of it
@@ -18,41 +18,33 @@ the way of a request to which nothing happens.
 
 import math
 import random
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 
-import polars as pl
 import trio
 
-from engine.crew import (
-    PROCESS_LOST,
-    Hand,
-    NotSent,
-    Parcel,
-)
+from engine.crew import PROCESS_LOST, Hand, NotSent, Parcel
 from engine.errors import (
-    HandsLost,
     JournalError,
     ProviderError,
     Throttled,
     Unanswered,
     Unavailable,
 )
-from engine.journal import Journal
+from engine.journal import Intent, Journal
 from engine.outcome import Outcomes, Status
 from engine.pace import Closed, Pace, Turn
 from engine.planning import Left
 from engine.providers.base import TOO_LARGE, Capabilities
-from engine.record import Attempt, RowOutcome
-from engine.render import Failure
+from engine.record import Attempt
 from engine.retry import Breaker, Decision, GiveUp, Retry, RetryPolicy, StopRun
 from engine.stages import Spent, Stage
 from engine.stop import Stop
 
 #: Splits of one batch at most, for each halving that it has room for. One bad message
 #: among 1000 takes ten; if all are bad, the rest is rejected after forty.
-SPLITS_PER_HALVING = 4
+_SPLITS_PER_HALVING = 4
 #: Seconds before a key expires from which it is no longer relied on: a request may be
 #: under way for a minute, and a provider may work on one that we have given up for
 #: minutes more (seed 36015 of the simulation: accepted again 131 s after it had left).
@@ -89,49 +81,7 @@ class Delivery:
         """Let a stop end the wait for a turn."""
         self.stop.tells(self.pace.close)
 
-    async def work(
-        self, hand: Hand, chunks: trio.MemoryReceiveChannel[pl.DataFrame]
-    ) -> None:
-        """Deliver chunks until there are none left or the run is to end."""
-        async with hand:
-            async for chunk in chunks:
-                try:
-                    await self._chunk(hand, chunk)
-                except HandsLost as error:
-                    self.stop.request(error)
-                if self.stop.requested:
-                    return
-
-    async def _chunk(
-        self, hand: Hand, chunk: pl.DataFrame, parent: str | None = None
-    ) -> None:
-        made = await hand.make(chunk)
-        self.spent.add(Stage.RENDER, made.rendering)
-        self.spent.add(Stage.ENCODE, made.encoding)
-        await self._skip(made.failures)
-        rests: list[tuple[str, list[int]]] = []
-        for parcel in made.parcels:
-            budget = SPLITS_PER_HALVING * len(parcel.rows).bit_length()
-            await self._parcel(hand, parcel, Splits(budget, rests), parent)
-        for split, rows in rests:
-            rest = chunk.filter(pl.col("row").is_in(rows))
-            await self._chunk(hand, rest, parent=split)
-
-    async def _skip(self, failures: list[Failure]) -> None:
-        new = [failure for failure in failures if not self.settled[failure.row]]
-        if not new:
-            return
-        new.sort(key=lambda failure: failure.row)
-        now = self.journal.now()
-        await self.journal.skip(
-            [
-                RowOutcome(f.row, Status.RENDER_FAILED, f.reason, f.detail, now)
-                for f in new
-            ]
-        )
-        self.on_progress(len(new))
-
-    async def _parcel(
+    async def deliver(
         self,
         hand: Hand,
         parcel: Parcel,
@@ -146,8 +96,30 @@ class Delivery:
         elif self.journal.is_split(parcel.id) or await self._whole(
             hand, parcel, splits, parent
         ):
-            for half in await hand.halves(parcel):
-                await self._parcel(hand, half, splits, parent=parcel.id)
+            await self._in_halves(hand, parcel, splits)
+
+    async def _in_halves(self, hand: Hand, parcel: Parcel, splits: "Splits") -> None:
+        for half in await hand.halves(parcel):
+            await self.deliver(hand, half, splits, parent=parcel.id)
+
+    def is_new(self, parcel: Parcel) -> bool:
+        """Whether nothing is known of a batch, and all of it is to be mailed."""
+        if self.settled[parcel.rows[0]] or self.journal.knows(parcel.id):
+            return False
+        return not self.left or self.left.keys().isdisjoint(parcel.rows)
+
+    async def go_on(
+        self,
+        hand: Hand,
+        sending: "Sending",
+        attempt: Attempt,
+        error: ProviderError,
+        decision: Decision,
+    ) -> None:
+        """Deliver a batch whose first request has failed, which was judged."""
+        again = await self._after(sending, attempt, error, decision)
+        if await self._persist(hand, sending, again):
+            await self._in_halves(hand, sending.parcel, sending.splits)
 
     def _has_left(self, parcel: Parcel) -> bool:
         """Whether a batch that may still be sent holds somebody who has left."""
@@ -165,10 +137,10 @@ class Delivery:
         start finds the same batches.
         """
         try:
-            number = await self._intend(parcel, parent)
+            (number,) = await self.intend([parcel], parent)
         except Closed:
             return
-        attempt = Attempt(number, self.journal.now(), 0.0, "not_sent", None, None)
+        attempt = self._not_sent(number)
         left = [self.left.get(row) for row in parcel.rows]
         outcomes = Outcomes(
             [Status.PENDING if one is None else Status.SUPPRESSED for one in left],
@@ -198,14 +170,23 @@ class Delivery:
         sending = Sending(parcel, parent, splits)
         if not self._may_begin(sending):
             return False
-        while True:
-            error = await self._attempt(hand, sending)
-            if error is None or self.stop.requested:
-                return self.journal.is_split(parcel.id)
+        return await self._persist(hand, sending, await self._attempt(hand, sending))
+
+    async def _persist(
+        self, hand: Hand, sending: "Sending", error: ProviderError | NotSent | None
+    ) -> bool:
+        """Send a batch again and again, as long as that is what its errors ask for.
+
+        Returns:
+            Whether it was refused as a whole and has been split.
+        """
+        while error is not None and not self.stop.requested:
             if not (isinstance(error, Throttled | NotSent) or self.breaker.is_open):
                 sending.faults += 1
             if not await self._is_ready(hand, sending):
                 return False
+            error = await self._attempt(hand, sending)
+        return self.journal.is_split(sending.parcel.id)
 
     async def _is_ready(self, hand: Hand, sending: "Sending") -> bool:
         """Have the bytes at hand. In doubt, others than before must not go."""
@@ -223,10 +204,18 @@ class Delivery:
             if sha256 != sending.parcel.sha256 or age < 0:
                 return False
             sending.in_doubt = True
-        if self.can.key_seconds:
-            known = self.can.key_seconds - KEY_MARGIN
-            sending.known_until = trio.current_time() + known - age
+        self._key_is_known(sending, trio.current_time() - age)
         return not sending.is_stale()
+
+    def sending(self, parcel: Parcel, splits: "Splits", *, since: float) -> "Sending":
+        """Describe a new batch whose first request left at that moment of trio's."""
+        sending = Sending(parcel, None, splits)
+        self._key_is_known(sending, since)
+        return sending
+
+    def _key_is_known(self, sending: "Sending", since: float) -> None:
+        if self.can.key_seconds:
+            sending.known_until = since + self.can.key_seconds - KEY_MARGIN
 
     async def _attempt(
         self, hand: Hand, sending: "Sending"
@@ -252,9 +241,19 @@ class Delivery:
                     return lost
                 if error is None:
                     return None
-                decision = self._judge(turn, sending, error)
+                decision = self.judge(turn, sending, error)
         except Closed:
             return None
+        return await self._after(sending, attempt, error, decision)
+
+    async def _after(
+        self,
+        sending: "Sending",
+        attempt: Attempt,
+        error: ProviderError,
+        decision: Decision,
+    ) -> ProviderError | None:
+        """Do as was decided; return the error if the batch is to be sent again now."""
         with trio.CancelScope(shield=True):
             await self._record(sending, attempt, error, decision)
         if not isinstance(decision, Retry):
@@ -265,7 +264,7 @@ class Delivery:
 
     async def _depart(self, turn: Turn, sending: "Sending") -> int:
         """Write the intent and wait for the moment to send. Returns the attempt."""
-        number = await self._intend(sending.parcel, sending.parent)
+        (number,) = await self.intend([sending.parcel], sending.parent)
         try:
             await turn.depart()
             await trio.lowlevel.checkpoint_if_cancelled()  # came during the fsync
@@ -274,21 +273,28 @@ class Delivery:
             raise
         return number
 
-    async def _intend(self, parcel: Parcel, parent: str | None) -> int:
-        """Write down that a batch is about to leave. Returns the attempt.
+    async def intend(
+        self, parcels: Sequence[Parcel], parent: str | None = None
+    ) -> list[int]:
+        """Write down that batches are about to leave. Returns the attempts.
 
         Raises:
             Closed: the disk is full, but has room for the answers under way.
         """
         keyed = self.can.idempotency == "key"
         try:
-            return await self.journal.intend(
-                parcel.id,
-                parcel.rows,
-                body_sha256=parcel.sha256,
-                body_bytes=parcel.size,
-                parent=parent,
-                idempotency_key=parcel.id if keyed else None,
+            return await self.journal.intend_all(
+                [
+                    Intent(
+                        parcel.id,
+                        parcel.rows,
+                        body_sha256=parcel.sha256,
+                        body_bytes=parcel.size,
+                        parent=parent,
+                        idempotency_key=parcel.id if keyed else None,
+                    )
+                    for parcel in parcels
+                ]
             )
         except JournalError as error:
             if not self.journal.is_closing():
@@ -298,12 +304,21 @@ class Delivery:
 
     async def _take_back(self, sending: "Sending", number: int) -> None:
         """Take an intent back: nothing has left in this attempt."""
-        attempt = Attempt(number, self.journal.now(), 0.0, "not_sent", None, None)
+        attempt = self._not_sent(number)
         with trio.CancelScope(shield=True):
             if sending.in_doubt:
                 await self.journal.doubt(sending.parcel.id, attempt)
             else:
                 await self.journal.release(sending.parcel.id, attempt)
+
+    async def release(self, parcels: Sequence[Parcel], numbers: Sequence[int]) -> None:
+        """Take back the intents of new batches: nothing of them has left."""
+        with trio.CancelScope(shield=True):
+            for parcel, number in zip(parcels, numbers, strict=True):
+                await self.journal.release(parcel.id, self._not_sent(number))
+
+    def _not_sent(self, number: int) -> Attempt:
+        return Attempt(number, self.journal.now(), 0.0, "not_sent", None, None)
 
     async def _exchange(
         self, hand: Hand, turn: Turn, sending: "Sending", number: int
@@ -326,16 +341,21 @@ class Delivery:
                 await self.journal.doubt(parcel.id, attempt("cut", None, None))
             raise
         ended = attempt("answered", status, None)
-        self.breaker.answered()
-        if self.journal.has_room(len(parcel.rows)):  # then it does not wait
-            await self.journal.settle(parcel.id, outcomes, ended)
-        else:
-            with trio.CancelScope(shield=True):
-                await self.journal.settle(parcel.id, outcomes, ended)
-        self.on_progress(len(parcel.rows))
+        await self.settle([(parcel.id, outcomes, ended)])
         return None, ended
 
-    def _judge(self, turn: Turn, sending: "Sending", error: ProviderError) -> Decision:
+    async def settle(self, answers: Sequence[tuple[str, Outcomes, Attempt]]) -> None:
+        """Record what was answered, though the run be cancelled."""
+        self.breaker.answered()
+        messages = sum([len(outcomes) for _, outcomes, _ in answers])
+        if self.journal.has_room(messages):  # then it does not wait
+            await self.journal.settle_all(answers)
+        else:
+            with trio.CancelScope(shield=True):
+                await self.journal.settle_all(answers)
+        self.on_progress(messages)
+
+    def judge(self, turn: Turn, sending: "Sending", error: ProviderError) -> Decision:
         """Decide what a failure means for the batch.
 
         The other workers are told before this turn ends and one of them departs.
@@ -417,12 +437,18 @@ class Splits:
     """How often the pieces of one batch may still be split.
 
     Attributes:
+        left: so often.
         rests: what batches were in doubt and were found in part, and which of their
             rows are to be made into a batch of their own.
     """
 
     left: int
     rests: list[tuple[str, list[int]]]
+
+    @classmethod
+    def of(cls, parcel: Parcel, rests: list[tuple[str, list[int]]]) -> "Splits":
+        """Allow a whole batch its splits."""
+        return cls(_SPLITS_PER_HALVING * len(parcel.rows).bit_length(), rests)
 
 
 @dataclass(slots=True)

@@ -21,7 +21,18 @@ import polars as pl
 import trio
 
 from engine import results, rundir, snapshot, wire
-from engine.crew import INLINE, Begin, Connection, Hand, Inline, Maker, Processes, hired
+from engine.crew import (
+    INLINE,
+    Begin,
+    Connection,
+    Flight,
+    Hand,
+    Inline,
+    Maker,
+    Processes,
+    Winged,
+    hired,
+)
 from engine.deliver import Delivery
 from engine.errors import EngineError, JournalError, first
 from engine.guard import Guard
@@ -34,11 +45,14 @@ from engine.retry import Breaker
 from engine.secret import Secret
 from engine.stages import Bound, Sending, Spent, Stage, bound
 from engine.stop import Stop
+from engine.worker import Worker
 
 #: Seconds between two looks that progress.json gives.
 PROGRESS_EVERY = 0.5
 #: New objects after which Python looks for cycles; its own choice is 700.
 OBJECTS_BETWEEN = 50_000
+#: Messages of a batch that is small: one task sends many of them at once.
+SMALL = 8
 #: States of a batch with which there is nothing left to do. One in doubt is not among
 #: them: delivery leaves it alone unless a key makes it harmless to ask again.
 LEFT_ALONE = frozenset({BatchState.DONE, BatchState.HELD})
@@ -123,6 +137,11 @@ class Run:
         credentials = self._plan.provider.credentials(self._secret.reveal())
         base_url = self._base_url + credentials.path
         return wire.Wire(base_url, credentials.headers, context=self._context)
+
+    def flight(self) -> Flight | None:
+        """Return what many small requests at once leave with; None: each by itself."""
+        small = self._plan.manifest.batch_size <= SMALL
+        return wire.Flight() if small and wire.CAN_FLY else None
 
     def open_journal(self) -> tuple[Journal, bool]:
         """Open the run's journal; make it where there is none yet.
@@ -224,7 +243,8 @@ class Run:
                 watching.start_soon(self._end_drain, working.cancel_scope)
                 working.start_soon(self._read, delivery.settled, send, guard)
                 for hand in hands:
-                    working.start_soon(delivery.work, hand, receive.clone())
+                    worker = Worker(delivery, hand)
+                    working.start_soon(worker.work, receive.clone())
                 receive.close()
             watching.cancel_scope.cancel()
 
@@ -275,7 +295,11 @@ class Run:
         workers = self._workers()
         if self.processes.count == 1:
             maker = Maker.of(self._plan)
-            yield [Inline(maker, self.connect()) for _ in range(workers)]
+            wires = [self.connect() for _ in range(workers)]
+            if (flight := self.flight()) is not None:
+                yield [Winged(maker, flight, *wires)]
+            else:
+                yield [Inline(maker, wire) for wire in wires]
             return
         token = self._secret.reveal()
         self._plan.provider.credentials(token)  # better refused here than over there

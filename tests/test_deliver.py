@@ -35,6 +35,7 @@ from engine.record import BatchRecord, BatchState
 from engine.render import Renderer
 from engine.retry import Breaker, RetryPolicy
 from engine.stop import Stop
+from engine.worker import Worker
 
 BEGAN = datetime(2026, 11, 20, 12, 0, tzinfo=UTC)
 DONE = frozenset({BatchState.DONE, BatchState.HELD})
@@ -286,7 +287,8 @@ class Desk:
         async with trio.open_nursery() as nursery:
             for _ in range(self.workers):
                 hand = Inline(maker, self.server)
-                nursery.start_soon(delivery.work, hand, receive.clone())
+                worker = Worker(delivery, hand)
+                nursery.start_soon(worker.work, receive.clone())
             receive.close()
 
     def _list(self) -> pl.DataFrame:

@@ -36,6 +36,7 @@ FLOORS = (
     {"planning", "online", "guard", "reconcile", "verify", "intake", "erase"},
     {"crew", "proof"},
     {"deliver", "overtaken", "preview", "trial"},
+    {"worker"},
     {"run", "report", "receiver", "track", "fetch"},
     {"job", "lookup"},
     {"api"},

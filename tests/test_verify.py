@@ -299,11 +299,12 @@ def plant(db: sqlite3.Connection, rows: list[int]) -> None:
         intended_at=0,
         body_sha256=bytes(32),
     )
-    store.insert_batch(db, entry, entry.changing())
+    store.insert_batches(db, [(entry, entry.changing())])
     entry.state = BatchState.DONE
     outcomes = Outcomes.uniform(len(rows), Status.ACCEPTED)
     changing = entry.changing(0, "a")
-    store.update_batch(db, entry, BatchState.INTENT, changing, outcomes)
+    move = store.Move(entry, BatchState.INTENT, changing, outcomes)
+    store.update_batches(db, [move])
 
 
 def test_a_row_that_two_batches_claim_is_found(run: Handmade) -> None:

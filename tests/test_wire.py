@@ -21,6 +21,7 @@ from pathlib import Path
 import pytest
 import trio
 from trio.testing import MockClock
+from wire.flying import FlyingWire
 from wire.raw import (
     Certificate,
     Script,
@@ -51,24 +52,31 @@ def trusting() -> ssl.SSLContext:
     return tls_context("https://api.example")
 
 
-@pytest.fixture(params=[False, True], ids=["direct", "library"])
-def library(request: pytest.FixtureRequest) -> bool:
-    """Return whether requests go the library's way."""
-    way: bool = request.param
-    return way
+@pytest.fixture(params=["direct", "flight", "library"])
+def way(request: pytest.FixtureRequest) -> str:
+    """Return which way requests go."""
+    name: str = request.param
+    return name
 
 
 @pytest.fixture
-def wire_to(trusting: ssl.SSLContext, *, library: bool) -> Callable[..., Wire]:
+def library(way: str) -> bool:
+    """Return whether requests go the library's way."""
+    return way == "library"
+
+
+@pytest.fixture
+def wire_to(trusting: ssl.SSLContext, way: str) -> Callable[..., Wire]:
     """Return a maker of wires."""
+    kind = FlyingWire if way == "flight" else Wire
 
     def make(server: Server, *, deadline: float = 5.0) -> Wire:
-        return Wire(
+        return kind(
             server.url,
             CREDENTIALS,
             context=trusting,
             deadline=deadline,
-            library=library,
+            library=way == "library",
         )
 
     return make
@@ -782,16 +790,17 @@ def ours(certify: Callable[[str], Certificate]) -> Certificate:
 
 
 @pytest.fixture
-def secure(*, library: bool) -> Callable[..., Wire]:
+def secure(way: str) -> Callable[..., Wire]:
     """Return a maker of wires that trust a certificate."""
+    kind = FlyingWire if way == "flight" else Wire
 
     def make(server: Server, certificate: Certificate, deadline: float = 5.0) -> Wire:
-        return Wire(
+        return kind(
             server.url,
             CREDENTIALS,
             context=certificate.client(),
             deadline=deadline,
-            library=library,
+            library=way == "library",
         )
 
     return make

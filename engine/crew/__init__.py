@@ -3,6 +3,7 @@
 hand.py      what a worker asks of its hand, and what it sees of a batch
 maker.py     rows to batches: pure
 inline.py    a hand in this process
+winged.py    one that sends many small batches at once
 processes.py hands in other processes, which are started and replaced here
 pipe.py      what is said between them
 child.py     such a process
@@ -20,11 +21,13 @@ from engine.crew.hand import (
     Made,
     NotSent,
     Parcel,
+    Wings,
 )
 from engine.crew.inline import Connection, Inline
 from engine.crew.maker import Maker
 from engine.crew.pipe import Begin
 from engine.crew.processes import hired
+from engine.crew.winged import Flight, Thrown, Winged
 
 __all__ = [
     "AUTO",
@@ -34,6 +37,7 @@ __all__ = [
     "Asked",
     "Begin",
     "Connection",
+    "Flight",
     "Hand",
     "Inline",
     "Made",
@@ -41,6 +45,9 @@ __all__ = [
     "NotSent",
     "Parcel",
     "Processes",
+    "Thrown",
+    "Winged",
+    "Wings",
     "choose",
     "hired",
 ]

@@ -133,6 +133,7 @@ async def _serve(
                 match order:
                     case ("make", _, chunk):
                         known.clear()
+                        hand.drop_all()
                         made = await hand.make(pl.read_ipc_stream(io.BytesIO(chunk)))
                         _tell(pipe, number, known, made)
                     case ("halve", _, name):

@@ -4,9 +4,13 @@ A worker decides; its hand does what costs time of a processor. It renders, enco
 cuts rows into batches, keeps their bytes, sends them and reads the answers. The worker
 sees of a batch who is in it and the hash of its bytes: a `Parcel`.
 
-Rules: a hand does one thing at a time. What it has made stays with it until the next
-`make`, or until it was answered well. It never sends on its own account, and never
-twice what it was told to send once.
+A hand has lanes: as many requests may be under way by it. One with many may be able to
+fly: to throw many small batches at once and to catch their answers as they come, which
+costs a third of as many exchanges.
+
+Rules: what a hand has made stays with it until it is dropped, or was answered well. It
+never sends on its own account, and never twice what it was told to send once. One with
+a single lane does one thing at a time.
 """
 
 from collections.abc import Callable
@@ -15,6 +19,7 @@ from typing import NamedTuple, Protocol, Self
 
 import polars as pl
 
+from engine.errors import ProviderError
 from engine.outcome import Outcomes
 from engine.render import Failure
 
@@ -65,8 +70,45 @@ class NotSent(Exception):
     """The batch's bytes were lost before any of them left. `Hand.ready` renews them."""
 
 
+class Wings(Protocol):
+    """What a hand has that can fly."""
+
+    def room(self, wanted: int) -> int:
+        """Return how many batches can be thrown now, at most as many as are wanted.
+
+        What has ended meanwhile is caught first, for `caught` to tell.
+        """
+        ...
+
+    def can_carry(self, parcel: Parcel) -> bool:
+        """Whether a batch is small enough to be thrown."""
+        ...
+
+    def throw(self, parcel: Parcel) -> None:
+        """Send a batch, for which there is room; `catch` tells what came of it."""
+        ...
+
+    def caught(self) -> "list[tuple[Parcel, Answer | ProviderError]]":
+        """Return what has come of batches that were thrown, without a wait."""
+        ...
+
+    async def catch(self) -> "list[tuple[Parcel, Answer | ProviderError]]":
+        """Wait until there is such, and return it; all that is there."""
+        ...
+
+
 class Hand(Protocol):
-    """One worker's hand. Also an async context manager."""
+    """One worker's hand. Also an async context manager.
+
+    Attributes:
+        lanes: requests that may be under way at once.
+        wings: what it flies with; None: it cannot.
+    """
+
+    @property
+    def lanes(self) -> int: ...  # noqa: D102 - see the class
+    @property
+    def wings(self) -> Wings | None: ...  # noqa: D102
 
     async def __aenter__(self) -> Self:
         """Be ready."""
@@ -98,6 +140,10 @@ class Hand(Protocol):
         Raises:
             HandsLost: there is no hand any more, or it is not the same batch.
         """
+        ...
+
+    def drop(self, parcel: Parcel) -> None:
+        """Forget a batch: nothing more is to be done with it."""
         ...
 
     async def halves(self, parcel: Parcel) -> tuple[Parcel, Parcel]:

@@ -4,6 +4,7 @@ A process of the crew has hands of this kind, too: they are asked over its pipe.
 """
 
 import hashlib
+from collections import deque
 from collections.abc import Callable, Iterable
 from time import perf_counter
 from types import TracebackType
@@ -12,7 +13,7 @@ from typing import Protocol, Self
 import polars as pl
 
 from engine.batch import halves
-from engine.crew.hand import Answer, Made, Parcel
+from engine.crew.hand import Answer, Made, Parcel, Wings
 from engine.crew.maker import Maker
 from engine.message import Batch, Request, Response
 
@@ -48,19 +49,22 @@ class Inline:
 
     Args:
         maker: makes the batches.
-        wire: the way to the provider, the hand's own.
+        wires: the ways to the provider, the hand's own; each is a lane.
     """
 
-    def __init__(self, maker: Maker, wire: Connection) -> None:
+    def __init__(self, maker: Maker, *wires: Connection) -> None:
         self._maker = maker
         self._provider = maker.provider
-        self._wire = wire
+        self._wires = wires
+        #: Those last in use at the end; those that broke, and the unused, before them.
+        self._idle = deque(wires)
         self._batches: dict[str, Batch] = {}
         self._requests: dict[str, Request] = {}
         self._kept = 0
 
     async def __aenter__(self) -> Self:
-        await self._wire.__aenter__()
+        for wire in self._wires:
+            await wire.__aenter__()
         return self
 
     async def __aexit__(
@@ -69,13 +73,21 @@ class Inline:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        await self._wire.__aexit__(kind, error, traceback)
+        for wire in self._wires:
+            await wire.__aexit__(kind, error, traceback)
+
+    @property
+    def lanes(self) -> int:
+        """Requests that may be under way at once."""
+        return len(self._wires)
+
+    @property
+    def wings(self) -> Wings | None:
+        """What it flies with: nothing."""
+        return None
 
     async def make(self, chunk: pl.DataFrame) -> Made:
         """Make batches of a chunk."""
-        self._batches.clear()
-        self._requests.clear()
-        self._kept = 0
         began = perf_counter()
         rendered = self._maker.render(chunk)
         halfway = perf_counter()
@@ -88,6 +100,17 @@ class Inline:
         """Return the batch: nothing is lost here."""
         return parcel
 
+    def drop(self, parcel: Parcel) -> None:
+        """Forget a batch."""
+        self._batches.pop(parcel.id, None)
+        self._forget_request(parcel)
+
+    def drop_all(self) -> None:
+        """Forget all that was made."""
+        self._batches.clear()
+        self._requests.clear()
+        self._kept = 0
+
     async def halves(self, parcel: Parcel) -> tuple[Parcel, Parcel]:
         """Cut a batch in the middle."""
         self._forget_request(parcel)
@@ -96,12 +119,25 @@ class Inline:
 
     async def exchange(self, parcel: Parcel, *, sent: Callable[[], None]) -> Answer:
         """Send a batch and read its answer."""
+        wire = self._idle.pop()
         batch = self._batches[parcel.id]
-        request = self._requests.get(parcel.id) or self._provider.request(batch)
-        response = await self._wire.exchange(request, sent=sent)
+        try:
+            response = await wire.exchange(self._request(batch), sent=sent)
+        except BaseException:
+            self._idle.appendleft(wire)
+            raise
+        self._idle.append(wire)
+        return self._read(parcel, batch, response)
+
+    # Inner workings.
+
+    def _request(self, batch: Batch) -> Request:
+        return self._requests.get(batch.id) or self._provider.request(batch)
+
+    def _read(self, parcel: Parcel, batch: Batch, response: Response) -> Answer:
+        """Read an answer. If it is a good one, the batch is forgotten."""
         outcomes = self._provider.outcomes(batch, response)
-        del self._batches[parcel.id]
-        self._forget_request(parcel)
+        self.drop(parcel)
         return Answer(response.status, outcomes)
 
     def _parcels(self, made: Iterable[Batch]) -> list[Parcel]:

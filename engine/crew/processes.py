@@ -278,6 +278,9 @@ def _told(code: int) -> str:
 class Remote:
     """A hand in another process. See `engine.crew.hand.Hand`."""
 
+    lanes = 1
+    wings = None
+
     def __init__(self, seat: _Seat, number: int) -> None:
         self._seat = seat
         self._number = number
@@ -316,6 +319,9 @@ class Remote:
                 "its messages are made from has changed"
             )
         return self._known[parcel.id]
+
+    def drop(self, parcel: Parcel) -> None:
+        """Do nothing: the process forgets a chunk when it makes the next."""
 
     async def halves(self, parcel: Parcel) -> tuple[Parcel, Parcel]:
         """Cut a batch in the middle."""

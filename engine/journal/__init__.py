@@ -36,7 +36,8 @@ becomes of a later request does not.
     journal.py  the journal
 """
 
+from engine.journal.batches import Intent
 from engine.journal.commit import Statistics, in_thread, inline
 from engine.journal.journal import Journal
 
-__all__ = ["Journal", "Statistics", "in_thread", "inline"]
+__all__ = ["Intent", "Journal", "Statistics", "in_thread", "inline"]

@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
 from functools import partial
 from pathlib import Path
-from typing import Final
+from typing import Final, NamedTuple
 
 from engine.errors import BrokenPromise
 from engine.journal import store
@@ -17,10 +17,33 @@ from engine.journal.codec import pack_members, pack_statuses, tally, to_micros
 from engine.journal.commit import GroupCommit
 from engine.journal.entry import DEPTHS, Entry
 from engine.journal.rows import Rows
+from engine.journal.store import Move
 from engine.outcome import Outcomes, Status
 from engine.record import Attempt, BatchState
 
 _SHA256_BYTES: Final = 32
+
+
+class Intent(NamedTuple):
+    """A request that is about to leave.
+
+    Attributes:
+        batch_id: hex.
+        rows: 0-based input positions, ascending. Batches do not interleave: from the
+            lowest to the highest, no row may belong to another batch, a split parent
+            and its children aside.
+        body_sha256: 32 bytes.
+        body_bytes: the length of the body.
+        parent: for a new batch, the one that was split into it.
+        idempotency_key: what will be presented to the provider.
+    """
+
+    batch_id: str
+    rows: Sequence[int]
+    body_sha256: bytes
+    body_bytes: int
+    parent: str | None = None
+    idempotency_key: str | None = None
 
 
 class Batches(Rows):
@@ -50,58 +73,65 @@ class Batches(Rows):
         parent: str | None = None,
         idempotency_key: str | None = None,
     ) -> int:
-        """Write down that a request is about to leave; return when that is durable.
-
-        A new batch, or the next attempt of one that is RETRYABLE or IN_DOUBT. In doubt,
-        bytes and key are the same as before. New bytes never go with an old key.
-
-        The wait cannot be cancelled: it is that for the disk, and takes milliseconds.
-
-        Args:
-            batch_id: hex.
-            rows: 0-based input positions, ascending. Batches do not interleave: from
-                the lowest to the highest, no row may belong to another batch, a split
-                parent and its children aside.
-            body_sha256: 32 bytes.
-            body_bytes: the length of the body.
-            parent: for a new batch, the one that was split into it.
-            idempotency_key: what will be presented to the provider.
+        """Write down that one request is about to leave: see `intend_all`.
 
         Returns:
             The number of the attempt that may begin now: 1 for the first.
+        """
+        intent = Intent(
+            batch_id, rows, body_sha256, body_bytes, parent, idempotency_key
+        )
+        (number,) = await self.intend_all([intent])
+        return number
+
+    async def intend_all(self, intents: Sequence[Intent]) -> list[int]:
+        """Write down that requests are about to leave; return when that is durable.
+
+        New batches, or the next attempts of some that are RETRYABLE or IN_DOUBT. In
+        doubt, bytes and key are the same as before. New bytes never go with an old key.
+
+        The wait cannot be cancelled: it is that for the disk, and takes milliseconds.
+
+        Returns:
+            The number of each attempt that may begin now: 1 for the first.
 
         Raises:
-            JournalError: also while the disk is full. The batch is as it was then, and
-                the answers to others may still be written: see `is_closing`.
+            JournalError: also while the disk is full. The batches are as they were
+                then, and the answers to others may still be written: `is_closing`.
         """
         self._writer.expect_open()
         self._writer.check_room()
-        if len(body_sha256) != _SHA256_BYTES or body_bytes < 0:
-            raise ValueError(f"batch {batch_id}: not the hash or length of a body")
-        entry = self._open.get(batch_id)
-        if entry is None:
-            entry = self._begin(batch_id, rows, parent)
-            entry.body_sha256, entry.body_bytes = body_sha256, body_bytes
-            entry.idempotency_key = idempotency_key
-            operation = partial(
-                store.insert_batch, entry=entry, changing=entry.changing()
-            )
-            self._writer.put(operation)
-        else:
-            before = entry.repeat(rows, body_sha256, body_bytes, idempotency_key)
-            self._put_move(entry, before)
+        entries = [self._intended(intent) for intent in intents]
+        new = [(entry, entry.changing()) for entry, before in entries if before is None]
+        if new:
+            operation = partial(store.insert_batches, new=new)
+            self._writer.put(operation, records=len(new))
+        for entry, before in entries:
+            if before is not None:
+                self._put_move(entry, before)
         await self._writer.durable(patiently=True)
         if self._writer.refusal is not None:
-            self._take_back(entry)
+            for entry, _ in entries:
+                self._take_back(entry)
             self._writer.check_room()
-        return entry.attempts
+        return [entry.attempts for entry, _ in entries]
 
     async def settle(self, batch_id: str, outcomes: Outcomes, attempt: Attempt) -> None:
-        """INTENT to DONE: the answer came. Returns when queued, even if cancelled."""
-        entry = self._expect(batch_id, BatchState.INTENT)
-        entry.expect_outcomes(outcomes, final=True)
-        entry.end(attempt)
-        self._finish(entry, BatchState.DONE, outcomes, _end_of(attempt))
+        """INTENT to DONE: the answer came: see `settle_all`."""
+        await self.settle_all([(batch_id, outcomes, attempt)])
+
+    async def settle_all(
+        self, answers: Sequence[tuple[str, Outcomes, Attempt]]
+    ) -> None:
+        """INTENT to DONE: answers came. Returns when queued, even if cancelled."""
+        moves = []
+        for batch_id, outcomes, attempt in answers:
+            entry = self._expect(batch_id, BatchState.INTENT)
+            entry.expect_outcomes(outcomes, final=True)
+            entry.end(attempt)
+            ended = _end_of(attempt)
+            moves.append(self._finished(entry, BatchState.DONE, outcomes, ended))
+        self._put_moves(moves)
         await self._writer.room()
 
     async def release(self, batch_id: str, attempt: Attempt) -> None:
@@ -187,6 +217,18 @@ class Batches(Rows):
 
     # --- inner workings
 
+    def _intended(self, intent: Intent) -> tuple[Entry, BatchState | None]:
+        """Make a batch an intent; return it and the state before, None if it is new."""
+        batch_id, rows, sha256, size, parent, key = intent
+        if len(sha256) != _SHA256_BYTES or size < 0:
+            raise ValueError(f"batch {batch_id}: not the hash or length of a body")
+        entry = self._open.get(batch_id)
+        if entry is not None:
+            return entry, entry.repeat(rows, sha256, size, key)
+        entry = self._begin(batch_id, rows, parent)
+        entry.body_sha256, entry.body_bytes, entry.idempotency_key = sha256, size, key
+        return entry, None
+
     def _begin(self, batch_id: str, rows: Sequence[int], parent: str | None) -> Entry:
         """Make a new batch; it takes its rows from its parent."""
         members = pack_members(rows)
@@ -261,10 +303,7 @@ class Batches(Rows):
         self._put_move(entry, entry.move(state))
 
     def _put_move(self, entry: Entry, before: BatchState) -> None:
-        changing = entry.changing()
-        self._writer.put(
-            partial(store.update_batch, entry=entry, before=before, changing=changing)
-        )
+        self._put_moves([(Move(entry, before, entry.changing(), None), {})])
 
     def _finish(
         self,
@@ -274,6 +313,18 @@ class Batches(Rows):
         settled_at: datetime,
     ) -> str | None:
         """Make the last move of a batch; return the letters of its statuses."""
+        move, gains = self._finished(entry, state, outcomes, settled_at)
+        self._put_moves([(move, gains)])
+        return move.letters
+
+    def _finished(
+        self,
+        entry: Entry,
+        state: BatchState,
+        outcomes: Outcomes | None,
+        settled_at: datetime,
+    ) -> tuple[Move, dict[Status, int]]:
+        """Make the last move of a batch in memory; return it, and what it settles."""
         before = entry.move(state)
         del self._open[entry.id]
         letters, gains = None, {}
@@ -284,15 +335,19 @@ class Batches(Rows):
             gains = {Status.IN_DOUBT: entry.size}
         known = letters is not None or state is BatchState.HELD
         changing = entry.changing(to_micros(settled_at) if known else None, letters)
-        operation = partial(
-            store.update_batch,
-            entry=entry,
-            before=before,
-            changing=changing,
-            outcomes=outcomes,
+        return Move(entry, before, changing, outcomes), gains
+
+    def _put_moves(self, moves: list[tuple[Move, dict[Status, int]]]) -> None:
+        gained: dict[Status, int] = {}
+        for _, gains in moves:
+            for status, count in gains.items():
+                gained[status] = gained.get(status, 0) + count
+        self._writer.put(
+            partial(store.update_batches, moves=[move for move, _ in moves]),
+            records=len(moves),
+            weight=sum(move.entry.size for move, _ in moves),
+            gains=gained,
         )
-        self._writer.put(operation, weight=entry.size, gains=gains)
-        return letters
 
 
 def _end_of(attempt: Attempt) -> datetime:

@@ -76,6 +76,7 @@ class Group:
     """Operations that become durable together.
 
     Attributes:
+        records: that they write.
         weight: rows that they speak of.
         gains: rows that they settle, by status.
         done: set once they are durable, or never will be.
@@ -84,6 +85,7 @@ class Group:
     """
 
     operations: list[Operation] = field(default_factory=list)
+    records: int = 0
     weight: int = 0
     gains: dict[Status, int] = field(default_factory=dict)
     done: trio.Event = field(default_factory=trio.Event)
@@ -148,6 +150,7 @@ class GroupCommit:
         self,
         operation: Operation,
         *,
+        records: int = 1,
         weight: int = 1,
         gains: Mapping[Status, int] | None = None,
     ) -> None:
@@ -159,6 +162,7 @@ class GroupCommit:
         self.check()
         group = self._group
         group.operations.append(operation)
+        group.records += records
         group.weight += weight
         for status, count in (gains or {}).items():
             group.gains[status] = group.gains.get(status, 0) + count
@@ -314,7 +318,7 @@ class GroupCommit:
         before = self.statistics
         self.statistics = Statistics(
             commits=before.commits + 1,
-            records=before.records + len(group.operations),
+            records=before.records + group.records,
             seconds=before.seconds + time.perf_counter() - began,
         )
 

@@ -105,6 +105,10 @@ class Reader:
         entry = self._open.get(batch_id)
         return entry is not None and entry.doubted
 
+    def knows(self, batch_id: str) -> bool:
+        """Tell whether anything was written of a batch that has not ended."""
+        return batch_id in self._open or batch_id in self._split
+
     def is_split(self, batch_id: str) -> bool:
         """Tell whether a batch's rows go on in smaller ones."""
         return batch_id in self._split

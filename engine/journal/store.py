@@ -4,7 +4,7 @@
 
 import sqlite3
 from collections.abc import Collection, Mapping, Sequence
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from engine.journal.codec import (
     Damage,
@@ -33,6 +33,7 @@ _CHANGING: Final = (
     "state, attempts, history, body_sha256, body_bytes, idempotency_key,"
     " settled_at, statuses, doubted"
 )
+_STATUSES_AT: Final = 7
 _BATCH: Final = f"{_FIXED}, members, {_CHANGING}, texts, seal"
 _ROW: Final = "row, status, reason, detail, settled_at"
 _FOUND: Final = "row, status, reason, detail, provider_id, found_at"
@@ -113,36 +114,64 @@ SETTLED_BETWEEN: Final = "SELECT row FROM settled_row WHERE row BETWEEN ? AND ?"
 # --- writing: these run inside a transaction
 
 
-def insert_batch(db: sqlite3.Connection, entry: Entry, changing: Row) -> None:
-    """Write a new batch. `changing` as in `update_batch`."""
-    sealed = seal(*changing, after=entry.fixed_seal)
-    values = (*entry.fixed, entry.members, *changing, sealed)
-    db.execute(_INSERT_BATCH, values)
+class Move(NamedTuple):
+    """A batch goes to another state.
 
-
-def update_batch(
-    db: sqlite3.Connection,
-    entry: Entry,
-    before: BatchState,
-    changing: Row,
-    outcomes: Outcomes | None = None,
-) -> None:
-    """Move a batch.
-
-    Args:
-        db: inside a transaction.
+    Attributes:
         entry: the batch, which may have moved on in the meantime.
         before: the state that it leaves.
         changing: its columns as they were when this move was made.
         outcomes: what goes with the statuses among them.
     """
+
+    entry: Entry
+    before: BatchState
+    changing: Row
+    outcomes: Outcomes | None
+
+    @property
+    def letters(self) -> str | None:
+        """The letters of the batch's statuses."""
+        letters: str | None = self.changing[_STATUSES_AT]
+        return letters
+
+
+def insert_batches(db: sqlite3.Connection, new: Sequence[tuple[Entry, Row]]) -> None:
+    """Write new batches, each with its changing columns as in a `Move`."""
+    db.executemany(
+        _INSERT_BATCH,
+        [
+            (
+                *entry.fixed,
+                entry.members,
+                *changing,
+                seal(*changing, after=entry.fixed_seal),
+            )
+            for entry, changing in new
+        ],
+    )
+
+
+def update_batches(db: sqlite3.Connection, moves: Sequence[Move]) -> None:
+    """Move batches.
+
+    Raises:
+        Damage: one of them is not in the state that it is to leave.
+    """
+    if db.executemany(_UPDATE_BATCH, map(_updated, moves)).rowcount != len(moves):
+        raise Damage(f"{_one_of(moves)} is not as it was written")
+
+
+def _updated(move: Move) -> Row:
+    entry, before, changing, outcomes = move
     texts = None if outcomes is None else pack_texts(outcomes)
     sealed = seal_bytes(texts, after=seal(*changing, after=entry.fixed_seal))
-    done = db.execute(
-        _UPDATE_BATCH, (*changing, texts, sealed, entry.place, before.value)
-    )
-    if done.rowcount != 1:
-        raise Damage(f"batch {entry.id} is not {before}, as it was written")
+    return (*changing, texts, sealed, entry.place, before.value)
+
+
+def _one_of(moves: Sequence[Move]) -> str:
+    first = f"batch {moves[0].entry.id}"
+    return first if len(moves) == 1 else f"{first} or one of {len(moves) - 1} others"
 
 
 def insert_rows(db: sqlite3.Connection, rows: Sequence[RowOutcome]) -> None:
@@ -339,7 +368,7 @@ def row_finding(row: Row) -> RowFinding:
 
 
 def _expect_whole(row: Row) -> None:
-    """Check the seal of a batch as `update_batch` made it."""
+    """Check the seal of a batch as `update_batches` made it."""
     fixed = seal_bytes(row[6], after=seal(*row[:6]))
     expected = seal_bytes(row[16], after=seal(*row[7:16], after=fixed))
     _expect_seal(row[17], expected, f"the batch of row {row[0] // DEPTHS}")

@@ -76,6 +76,10 @@ class Turn(AbstractAsyncContextManager["Turn"]):
         """
         self._line.sent(self)
 
+    def end(self) -> None:
+        """End a turn that set out with others, and has no block; see `Pace.set_out`."""
+        self._line.end(self, answered=self._answered)
+
     def unanswered(self) -> None:
         """Say that no answer came: if this was the probe, the next turn is one too."""
         self._answered = False
@@ -229,6 +233,19 @@ class Line:
         self.departed_messages += turn.messages
         self.departed_requests += 1
         self._tell()
+
+    def is_free(self) -> bool:
+        """Whether there is nothing to wait for, neither at the entry nor the exit."""
+        return self._is_clear(self._entry) and not self._exit.locked()
+
+    def set_out(self, turns: list[Turn]) -> None:
+        """Let turns depart together, past both queues, while the line `is_free`."""
+        storms = self.gate.storms
+        for turn in turns:
+            self._in_flight[turn] = storms
+            self.departed_messages += turn.messages
+        self.departed_requests += len(turns)
+        self.allowance.set_out(len(turns))
 
     def sent(self, turn: Turn) -> None:
         """The request is on the wire: its second begins."""

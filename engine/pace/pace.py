@@ -1,6 +1,7 @@
 """The pace of one account: limits checked, and turns given out."""
 
 import math
+from collections.abc import Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from typing import Self
@@ -140,6 +141,26 @@ class Pace:
                 f"messages = {messages}: must be within 1 and {self._batch_size}"
             )
         return Turn(self._line, messages)
+
+    def is_free(self) -> bool:
+        """Whether nobody has to wait: no limit, no pause, and it is not closed.
+
+        Then requests may `set_out` together.
+        """
+        return self._line.is_free()
+
+    def set_out(self, messages: Sequence[int]) -> list[Turn]:
+        """Let requests depart together, now, past the queues, while all `is_free`.
+
+        Args:
+            messages: of each.
+
+        Returns:
+            Their turns, each to be ended by `Turn.end` when it is known what came.
+        """
+        turns = [Turn(self._line, count) for count in messages]
+        self._line.set_out(turns)
+        return turns
 
     def close(self) -> None:
         """Let nobody depart any more: who waits, and who comes, gets `Closed`."""

@@ -17,6 +17,7 @@ could be given bytes that were meant for this one.
 
     wire.py        what workers call: the deadline, and what a failure means
     progress.py    how far one request got
+    flight.py      many small requests at once, and one wait for all
     direct.py      the way of nearly all requests: a connection of our own
     through_httpx.py  httpx's own way, for proxies and HTTP/2
     head.py        the heads of requests
@@ -33,6 +34,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from engine.wire.connection import KEEPALIVE
+from engine.wire.flight import CAN_FLY, LARGEST, Flight
 from engine.wire.wire import ANSWER_CAP, DEADLINE, USER_AGENT, Wire, tls_context
 
 if TYPE_CHECKING:
@@ -40,9 +42,12 @@ if TYPE_CHECKING:
 
 __all__ = [
     "ANSWER_CAP",
+    "CAN_FLY",
     "DEADLINE",
     "KEEPALIVE",
+    "LARGEST",
     "USER_AGENT",
+    "Flight",
     "Transport",
     "Wire",
     "tls_context",

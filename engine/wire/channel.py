@@ -26,6 +26,10 @@ _ENCRYPT: Final = 1 << 18
 _HUNG_UP: Final = "we hung up"
 
 
+#: What is left of something that was sent in part.
+Rest = bytes | memoryview
+
+
 class Origin(NamedTuple):
     """Where a connection leads to; the host as DNS and certificates have it."""
 
@@ -42,7 +46,7 @@ class Channel(Protocol):
         """How many bytes the kernel has taken, those of TLS included."""
         ...
 
-    async def send(self, data: bytes | memoryview) -> None:
+    async def send(self, data: Rest) -> None:
         """Send all of it.
 
         Raises:
@@ -56,6 +60,37 @@ class Channel(Protocol):
         Raises:
             OSError: the connection broke.
         """
+        ...
+
+    def offer(self, data: bytes) -> Rest:
+        """Send what there is room for, without a wait; `push` has to send the rest.
+
+        Returns:
+            What is left, as it travels; empty as a rule.
+
+        Raises:
+            OSError: as `send`.
+        """
+        ...
+
+    def push(self, rest: Rest) -> Rest:
+        """Send what there is room for of a rest, and return what is left.
+
+        Raises:
+            OSError: as `send`.
+        """
+        ...
+
+    def take(self) -> bytes | None:
+        """Return what has come, without a wait; None if nothing, empty at the end.
+
+        Raises:
+            OSError: the connection broke.
+        """
+        ...
+
+    def fileno(self) -> int:
+        """Return the socket's number; -1 once it is closed."""
         ...
 
     def is_quiet(self) -> bool:
@@ -76,26 +111,26 @@ class Plain:
         self._socket = connected
         self.left = 0
 
-    async def send(self, data: bytes | memoryview) -> None:
+    async def send(self, data: Rest) -> None:
         """Send all of it, in one system call if there is room."""
-        try:
-            sent = self._socket.send(data)
-        except BlockingIOError:
-            sent = 0
-        self.left += sent
-        if sent < len(data):
-            await self._send_rest(memoryview(data)[sent:])
-
-    async def _send_rest(self, rest: memoryview) -> None:
+        rest = self.offer(data)
         while rest:
             try:
                 await trio.lowlevel.wait_writable(self._socket)
             except trio.ClosedResourceError:
                 raise ConnectionAbortedError(_HUNG_UP) from None
-            with suppress(BlockingIOError):
-                sent = self._socket.send(rest)
-                self.left += sent
-                rest = rest[sent:]
+            rest = self.push(rest)
+
+    def offer(self, data: Rest) -> Rest:
+        """Send what there is room for, without a wait; return what is left."""
+        try:
+            sent = self._socket.send(data)
+        except BlockingIOError:
+            return data
+        self.left += sent
+        return b"" if sent == len(data) else memoryview(data)[sent:]
+
+    push = offer
 
     def send_now(self, data: bytes) -> None:
         """Send what there is room for, for what does not matter."""
@@ -107,11 +142,21 @@ class Plain:
         while True:
             try:
                 await trio.lowlevel.wait_readable(self._socket)
-                return self._socket.recv(RECEIVE)
-            except BlockingIOError:  # woken for nothing
-                continue
             except trio.ClosedResourceError:
                 raise ConnectionAbortedError(_HUNG_UP) from None
+            if (data := self.take()) is not None:  # else woken for nothing
+                return data
+
+    def take(self) -> bytes | None:
+        """Return what has come, without a wait; None if nothing, empty at the end."""
+        try:
+            return self._socket.recv(RECEIVE)
+        except BlockingIOError:
+            return None
+
+    def fileno(self) -> int:
+        """Return the socket's number; -1 once it is closed."""
+        return self._socket.fileno()
 
     def is_quiet(self) -> bool:
         """Whether nothing has come that was not received, and no end either."""
@@ -166,7 +211,7 @@ class Secure:
                 await self._plain.send(self._goes.read())
                 return
 
-    async def send(self, data: bytes | memoryview) -> None:
+    async def send(self, data: Rest) -> None:
         """Encrypt and send all of it."""
         rest = memoryview(data)
         self._is_torn = True
@@ -189,11 +234,48 @@ class Secure:
             except (ssl.SSLZeroReturnError, ssl.SSLEOFError):
                 return b""  # many servers end without a goodbye
 
+    def offer(self, data: bytes) -> Rest:
+        """Encrypt all of it, and send what there is room for; return what is left."""
+        self._is_torn = True
+        rest = memoryview(data)
+        while rest:
+            rest = rest[self._tls.write(rest) :]
+        return self.push(self._goes.read())
+
+    def push(self, rest: Rest) -> Rest:
+        """Send what there is room for of what is encrypted; return what is left."""
+        rest = self._plain.push(rest)
+        self._is_torn = bool(rest)
+        return rest
+
+    def take(self) -> bytes | None:
+        """Return what has come, decrypted; None if nothing, empty at the end."""
+        while True:
+            try:
+                return self._tls.read(RECEIVE)
+            except ssl.SSLWantReadError:
+                if self._goes.pending and not self._is_torn:  # new keys, as above
+                    self._is_torn = bool(self._plain.offer(self._goes.read()))
+                    if self._is_torn:  # which hardly ever happens: 50 bytes
+                        raise ConnectionAbortedError("no room for new keys") from None
+                if (data := self._plain.take()) is None:
+                    return None
+                self._have_come(data)
+            except (ssl.SSLZeroReturnError, ssl.SSLEOFError):
+                return b""
+
     async def _take(self) -> None:
-        if data := await self._plain.receive():
+        self._have_come(await self._plain.receive())
+
+    def _have_come(self, data: bytes) -> None:
+        if data:
             self._came.write(data)
         else:
             self._came.write_eof()
+
+    def fileno(self) -> int:
+        """Return the socket's number; -1 once it is closed."""
+        return self._plain.fileno()
 
     def is_quiet(self) -> bool:
         """Whether nothing has come that was not received, and no end either."""

@@ -4,13 +4,14 @@ It is used again only after an exchange that ended well and left nothing behind:
 the next request could be given bytes that were meant for this one.
 """
 
+import math
 import ssl
 from typing import Final
 
 import trio
 
 from engine.wire.answer import AnswerTooLong, BadAnswer, Reader
-from engine.wire.channel import Channel, Origin, connect
+from engine.wire.channel import Channel, Origin, Rest, connect
 from engine.wire.progress import Progress
 from engine.wire.watch import current_watch
 
@@ -19,7 +20,7 @@ from engine.wire.watch import current_watch
 KEEPALIVE: Final = 4.0
 #: Bytes. A body up to this size leaves in one piece with its head. A larger one is not
 #: copied for it, and the answer is looked for while it leaves.
-_AT_ONCE: Final = 1 << 16
+AT_ONCE: Final = 1 << 16
 #: Bytes of a large body between two looks at what else is to be done.
 _PIECE: Final = 1 << 18
 
@@ -53,13 +54,66 @@ class Connection:
 
         If it has hung up, this is how to know before a byte of the request has left.
         """
-        if trio.current_time() - self._idle_since >= KEEPALIVE:
-            return False
-        return self._channel.is_quiet()
+        return self.is_recent() and self._channel.is_quiet()
+
+    def is_recent(self) -> bool:
+        """Whether its last exchange ended so lately that no server has hung up."""
+        return trio.current_time() - self._idle_since < KEEPALIVE
+
+    def fileno(self) -> int:
+        """Return the socket's number; -1 once it is closed."""
+        return self._channel.fileno()
 
     def close(self) -> None:
         """Hang up. May be called again."""
+        self._idle_since = -math.inf
         self._channel.close()
+
+    # Without a wait, for who waits for many connections at once: see `flight`.
+
+    def begin(self, request: bytes, progress: Progress, *, cap: int) -> Rest:
+        """Send what there is room for of a small request, head and body.
+
+        Args:
+            request: at most `AT_ONCE` bytes and a head.
+            progress: told how far it gets.
+            cap: bytes that the answer's body may have.
+
+        Returns:
+            What is left, for `push`; empty as a rule.
+
+        Raises:
+            OSError: the connection broke; it may have answered all the same.
+        """
+        self.reader.begin(cap=cap)
+        before = self._channel.left
+        try:
+            return self._channel.offer(request)
+        finally:
+            progress.begun = self._channel.left > before
+
+    def push(self, rest: Rest, progress: Progress) -> Rest:
+        """Send what there is room for of what `begin` left; return what is left."""
+        left = self._channel.push(rest)
+        progress.begun |= len(left) < len(rest)
+        return left
+
+    def take(self) -> bool:
+        """Read what has come of the answer; say whether it is there whole.
+
+        Raises:
+            OSError, BadAnswer, AnswerTooLong: as `read`.
+        """
+        while not self.reader.complete:
+            if (data := self._channel.take()) is None:
+                return False
+            if data:
+                self.reader.feed(data)
+            else:
+                self.reader.end()
+        return True
+
+    # Each exchange with a wait of its own.
 
     async def exchange(
         self,
@@ -104,7 +158,7 @@ class Connection:
         self.reader.begin(cap=cap)
         before = self._channel.left
         try:
-            if len(body) <= _AT_ONCE:
+            if len(body) <= AT_ONCE:
                 try:
                     await self._channel.send(head + body)
                 except OSError as error:

@@ -7,6 +7,7 @@ from functools import lru_cache
 from itertools import starmap
 
 from engine.message import Request, Response
+from engine.wire.answer import Reader
 from engine.wire.head import Heads
 from engine.wire.keeper import Keeper
 from engine.wire.progress import Progress
@@ -14,33 +15,46 @@ from engine.wire.url import place
 
 
 class Direct:
-    """The way without a proxy, in HTTP/1.1; see `engine.wire.Way`."""
+    """The way without a proxy, in HTTP/1.1; see `engine.wire.Way`.
+
+    Attributes:
+        keeper: of the connection.
+    """
 
     def __init__(
         self, base_url: str, headers: Mapping[str, str], context: ssl.SSLContext
     ) -> None:
         self._heads = Heads(base_url, headers)
         self._origin = place(base_url).origin
-        self._keeper = Keeper(context)
+        self.keeper = Keeper(context)
 
     async def exchange(
         self, request: Request, progress: Progress, *, deadline: float, cap: int
     ) -> Response:
         """Send a request and read its answer whole."""
-        head = self._heads.head(request)
-        answer = await self._keeper.exchange(
+        head = self.head(request)
+        answer = await self.keeper.exchange(
             self._origin, head, request.body, progress, deadline=deadline, cap=cap
         )
-        return Response(
-            status=answer.status,
-            headers=dict(starmap(_field, answer.headers)),
-            body=answer.take(),
-            received_at=datetime.now(UTC),
-        )
+        return response(answer)
+
+    def head(self, request: Request) -> bytes:
+        """Return the head of a request."""
+        return self._heads.head(request)
 
     async def aclose(self) -> None:
         """Hang up."""
-        await self._keeper.aclose()
+        await self.keeper.aclose()
+
+
+def response(answer: Reader) -> Response:
+    """Return an answer that was read whole."""
+    return Response(
+        status=answer.status,
+        headers=dict(starmap(_field, answer.headers)),
+        body=answer.take(),
+        received_at=datetime.now(UTC),
+    )
 
 
 @lru_cache(256)  # most answers of a provider have most fields in common

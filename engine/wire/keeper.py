@@ -65,8 +65,26 @@ class Keeper:
         except BaseException:
             connection.close()
             raise
-        self._give_back(connection, whole=progress.whole)
+        self.give_back(connection, whole=progress.whole)
         return connection.reader
+
+    @property
+    def kept(self) -> Connection | None:
+        """The connection that was kept and may still be good, if there is one."""
+        if self._kept is not None and self._kept.is_recent():
+            return self._kept
+        return None
+
+    def lend(self) -> Connection:
+        """Give out the connection that is `kept`; `give_back` returns it.
+
+        Raises:
+            LookupError: none is.
+        """
+        if (kept := self.kept) is None:
+            raise LookupError("no connection is kept")
+        self._kept = None
+        return kept
 
     def _fresh(self, origin: Origin) -> Connection | None:
         """Take the connection that was kept, if it is still good."""
@@ -76,7 +94,7 @@ class Keeper:
         kept.close()
         return None
 
-    def _give_back(self, connection: Connection, *, whole: bool) -> None:
+    def give_back(self, connection: Connection, *, whole: bool) -> None:
         """Keep a connection for the next request, if this one left whole."""
         if whole and connection.release():
             self._kept = connection

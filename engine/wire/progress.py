@@ -4,6 +4,7 @@ import ssl
 from collections.abc import Callable, Iterator
 
 from engine.errors import AccountRejected, ProviderError, Unanswered, Unavailable
+from engine.wire.answer import AnswerTooLong
 
 
 class Progress:
@@ -34,8 +35,16 @@ class Progress:
             return Unavailable(f"not sent whole: {what}", reason="not_processed")
         return Unanswered(f"sent, and no readable answer: {what}", reason=reason)
 
+    def late(self, seconds: float) -> ProviderError:
+        """Say what it means that the deadline, so many seconds, came first."""
+        return self.failure(f"no answer within {seconds:g} s", reason="timeout")
+
     def broken(self, error: BaseException) -> ProviderError:
-        """Say what a connection that failed means."""
+        """Say what a connection that failed means, or an answer that is none."""
+        if isinstance(error, AnswerTooLong):
+            return Unanswered(
+                str(error), reason="answer_too_long", http_status=error.status
+            )
         if any(isinstance(e, ssl.SSLCertVerificationError) for e in _causes(error)):
             return AccountRejected(
                 f"the server's certificate is not valid: {words(error)}",

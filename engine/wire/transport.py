@@ -59,5 +59,5 @@ class Transport(Keeper, httpx.AsyncBaseTransport):
             raise
 
     def _end_turn(self, connection: Connection, whole: bool) -> None:  # noqa: FBT001  the one argument of a callback
-        self._give_back(connection, whole=whole)
+        self.give_back(connection, whole=whole)
         self._turns.release()

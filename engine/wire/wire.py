@@ -12,7 +12,6 @@ import certifi
 import trio
 
 from engine.campaign import is_loopback
-from engine.errors import Unanswered
 from engine.message import Request, Response
 from engine.wire.answer import AnswerTooLong, BadAnswer
 from engine.wire.direct import Direct
@@ -66,6 +65,9 @@ class Wire:
         library: go through the library in any case; otherwise it is taken for HTTP/2,
             and where the environment names a proxy.
 
+    Attributes:
+        direct: its connection of our own; None: it goes through the library.
+
     Raises:
         ValueError: a credential has a character that no header can hold.
     """
@@ -92,6 +94,7 @@ class Wire:
             **credentials,
         }
         proxied = _is_proxied(base_url)
+        self.direct: Direct | None = None
         self._way: Way
         if library or http2 or proxied:
             from engine.wire.through_httpx import Library  # noqa: PLC0415 - slow
@@ -100,7 +103,7 @@ class Wire:
                 base_url, headers, context, http2=http2, trust_env=proxied
             )
         else:
-            self._way = Direct(base_url, headers, context)
+            self._way = self.direct = Direct(base_url, headers, context)
 
     async def __aenter__(self) -> Self:
         return self
@@ -134,12 +137,9 @@ class Wire:
                 request, progress, deadline=deadline, cap=ANSWER_CAP
             )
         except trio.TooSlowError:
-            what = f"no answer within {self._deadline:g} s"
-            raise progress.failure(what, reason="timeout") from None
+            raise progress.late(self._deadline) from None
         except AnswerTooLong as error:
-            raise Unanswered(
-                str(error), reason="answer_too_long", http_status=error.status
-            ) from None
+            raise progress.broken(error) from None
         except (OSError, BadAnswer) as error:
             raise progress.broken(error) from error
 

@@ -15,6 +15,7 @@ import trio
 from simulation.service import KEY, Incoming, Service
 from simulation.world import World
 
+from engine.crew import Thrown
 from engine.errors import (
     AccountRejected,
     BatchRejected,
@@ -122,8 +123,22 @@ class Traffic:
             self.world.violated(f"I6 more than {most} faults of one batch")
 
 
+@dataclass(frozen=True, slots=True)
+class Departed:
+    """A request that has left, and what will befall it."""
+
+    request: Request
+    incoming: Incoming
+    mood: str
+    messages: int
+
+
 class SimulatedConnection:
-    """See `engine.crew.Connection`."""
+    """See `engine.crew.Connection`.
+
+    Attributes:
+        warm: whether it is open, after an exchange that ended well.
+    """
 
     def __init__(
         self, world: World, service: Service, traffic: Traffic, latency: float
@@ -132,6 +147,7 @@ class SimulatedConnection:
         self._service = service
         self._traffic = traffic
         self._latency = latency
+        self.warm = False
 
     async def __aenter__(self) -> Self:
         return self
@@ -146,19 +162,31 @@ class SimulatedConnection:
 
     async def exchange(self, request: Request, *, sent: Callable[[], None]) -> Response:
         """Send a request and read its answer whole, or say how far it got."""
-        try:
-            return await self._exchange(request, sent)
-        except ProviderError as error:
-            self._traffic.failed(request.body, error)
-            raise
+        return await self.carry(self.depart(request), sent=sent)
 
-    async def _exchange(self, request: Request, sent: Callable[[], None]) -> Response:
-        world, service = self._world, self._service
+    def depart(self, request: Request, how: str = "departs") -> Departed:
+        """Send a request off."""
         incoming = Incoming(request.body, self.key(request))
-        mood = service.mood(incoming)
+        mood = self._service.mood(incoming)
         messages = len(incoming.mails())
-        world.event(f"departs: {messages} messages; {mood or 'well'}")
+        self._world.event(f"{how}: {messages} messages; {mood or 'well'}")
         self._traffic.depart(messages, request.body)
+        return Departed(request, incoming, mood, messages)
+
+    async def carry(self, departed: Departed, *, sent: Callable[[], None]) -> Response:
+        """Bring a request that has departed to its end, and return the answer."""
+        self.warm = False
+        try:
+            response = await self._carry(departed, sent)
+        except ProviderError as error:
+            self._traffic.failed(departed.request.body, error)
+            raise
+        self.warm = True
+        return response
+
+    async def _carry(self, departed: Departed, sent: Callable[[], None]) -> Response:
+        world, service = self._world, self._service
+        incoming, mood = departed.incoming, departed.mood
         await world.pause(self._latency)
         if mood == "refused":
             raise Unavailable("not sent", reason="not_sent")
@@ -167,7 +195,7 @@ class SimulatedConnection:
         processed = False
         try:
             world.event("sent")
-            self._traffic.arrivals.append(self._traffic.passing(messages))
+            self._traffic.arrivals.append(self._traffic.passing(departed.messages))
             sent()
             await world.pause(self._latency)
             if mood == "timeout_before":
@@ -199,3 +227,66 @@ class SimulatedConnection:
                 raise Unanswered("no answer in time", reason="timeout")
             case "reset_after" | "truncated":
                 raise Unanswered("no whole answer", reason="no_answer")
+
+
+class SimulatedFlight:
+    """See `engine.crew.Flight`: what is under way lives in a nursery.
+
+    What has ended is told in the order in which it ended, all that there is at once.
+    """
+
+    def __init__(self, nursery: trio.Nursery) -> None:
+        self._nursery = nursery
+        self._over: list[tuple[Thrown, Response | ProviderError]] = []
+        self._news = trio.Event()
+
+    def is_warm(self, wire: SimulatedConnection) -> bool:
+        """Whether a connection is open."""
+        return wire.warm
+
+    def begin(
+        self,
+        tag: Thrown,
+        wire: SimulatedConnection,
+        request: Request,
+        sent: Callable[[], None],
+    ) -> None:
+        """Send a request."""
+        if not wire.warm:
+            raise LookupError("it is not open")
+        wire.warm = False
+        departed = wire.depart(request, "flies")
+        self._nursery.start_soon(self._carry, tag, wire, departed, sent)
+
+    def leave(self, wire: SimulatedConnection) -> None:
+        """Let go of a connection: nothing holds it."""
+
+    def look(self) -> list[tuple[Thrown, Response | ProviderError]]:
+        """Return what has ended, without a wait."""
+        over, self._over = self._over, []
+        return over
+
+    async def ended(self) -> list[tuple[Thrown, Response | ProviderError]]:
+        """Wait until something has ended, and return all that has."""
+        while not self._over:
+            self._news = trio.Event()
+            await self._news.wait()
+        return self.look()
+
+    def close(self) -> None:
+        """Hang up on what is under way."""
+        self._nursery.cancel_scope.cancel()
+
+    async def _carry(
+        self,
+        tag: Thrown,
+        wire: SimulatedConnection,
+        departed: Departed,
+        sent: Callable[[], None],
+    ) -> None:
+        try:
+            came: Response | ProviderError = await wire.carry(departed, sent=sent)
+        except ProviderError as error:
+            came = error
+        self._over.append((tag, came))
+        self._news.set()

@@ -11,12 +11,12 @@ from typing import Any, ClassVar, Self
 
 import polars as pl
 import trio
-from simulation.connection import SimulatedConnection
+from simulation.connection import Departed, SimulatedConnection
 from simulation.parts import Keyed, Parts, SimulatedRun
 
 from engine.errors import Unanswered, Unavailable
 from engine.guard import Guard
-from engine.journal import Journal
+from engine.journal import Intent, Journal
 from engine.message import Request, Response
 from engine.outcome import Outcomes, Status
 from engine.providers.base import Capabilities
@@ -87,13 +87,17 @@ class _Detour:
 class _NoIntents(Journal):
     """Writes an intent together with what came of it."""
 
-    async def intend(self, batch_id: str, rows: Sequence[int], **more: Any) -> int:
-        real, detour = self._writer, _Detour(self._writer)
+    async def intend_all(self, intents: Sequence[Intent]) -> list[int]:
         kept = self.__dict__.setdefault("_kept", {})
-        detour.kept = kept[batch_id] = []
+        return [await self._intend(intent, kept) for intent in intents]
+
+    async def _intend(self, intent: Intent, kept: dict[str, list[Any]]) -> int:
+        real, detour = self._writer, _Detour(self._writer)
+        detour.kept = kept[intent.batch_id] = []
         self._writer = detour
         try:
-            return await super().intend(batch_id, rows, **more)
+            (number,) = await super().intend_all([intent])
+            return number
         finally:
             self._writer = real
 
@@ -101,9 +105,12 @@ class _NoIntents(Journal):
         for operation in self.__dict__.get("_kept", {}).pop(batch_id, ()):
             self._writer.put(operation)
 
-    async def settle(self, batch_id: str, outcomes: Outcomes, attempt: Attempt) -> None:
-        self._put_kept(batch_id)
-        await super().settle(batch_id, outcomes, attempt)
+    async def settle_all(
+        self, answers: Sequence[tuple[str, Outcomes, Attempt]]
+    ) -> None:
+        for batch_id, _, _ in answers:
+            self._put_kept(batch_id)
+        await super().settle_all(answers)
 
     async def release(self, batch_id: str, attempt: Attempt) -> None:
         self._put_kept(batch_id)
@@ -121,11 +128,11 @@ class _NoIntents(Journal):
 class _HastyIntents(Journal):
     """Queues an intent, and does not wait until it is durable."""
 
-    async def intend(self, batch_id: str, rows: Sequence[int], **more: Any) -> int:
+    async def intend_all(self, intents: Sequence[Intent]) -> list[int]:
         real = self._writer
         self._writer = _Detour(real)
         try:
-            return await super().intend(batch_id, rows, **more)
+            return await super().intend_all(intents)
         finally:
             self._writer = real
 
@@ -180,9 +187,9 @@ class _EternalKeys(Keyed):
 class _BlindConnection(SimulatedConnection):
     """Takes a lost answer for a lost request, as most HTTP clients do."""
 
-    async def exchange(self, request: Request, *, sent: Callable[[], None]) -> Response:
+    async def carry(self, departed: Departed, *, sent: Callable[[], None]) -> Response:
         try:
-            return await super().exchange(request, sent=sent)
+            return await super().carry(departed, sent=sent)
         except Unanswered as error:
             raise Unavailable(str(error), reason="not_processed") from error
 

@@ -6,12 +6,14 @@ what they stand on is simulated: clock, disk, wire. A mutant replaces one part.
 """
 
 from collections import Counter
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from functools import cache
 from typing import ClassVar
 
 import trio
-from simulation.connection import SimulatedConnection, Traffic
+from simulation.connection import SimulatedConnection, SimulatedFlight, Traffic
 from simulation.disk import Disk, home
 from simulation.lists import ENVELOPE
 from simulation.scenario import Scenario
@@ -19,7 +21,7 @@ from simulation.service import KEY, KEY_SECONDS, Service
 from simulation.told import Words, by_file, by_journal
 from simulation.world import World
 
-from engine.crew import Connection
+from engine.crew import Connection, Flight, Hand
 from engine.errors import ProviderError
 from engine.journal import Journal
 from engine.message import Batch, Request, Response
@@ -98,6 +100,18 @@ class SimulatedRun(Run):
         at = self.places
         latency = at.scenario.latency
         return self.connection_class(at.world, at.service, at.traffic, latency)
+
+    @asynccontextmanager
+    async def _hands(self) -> AsyncIterator[list[Hand]]:
+        async with trio.open_nursery() as air:
+            self._air = air
+            async with super()._hands() as hands:
+                yield hands
+            air.cancel_scope.cancel()
+
+    def flight(self) -> Flight | None:
+        """Return what many requests at once leave with; None: each by itself."""
+        return SimulatedFlight(self._air) if self.places.scenario.flies else None
 
     def open_journal(self) -> tuple[Journal, bool]:
         """Open the run's journal, or make it; without threads, and by the clock."""

@@ -5,7 +5,7 @@ all of them at once, which soon stops every run.
 """
 
 import random
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from simulation.lists import frozen
 from simulation.world import Crash, How
@@ -71,6 +71,7 @@ class Scenario:
         crashes: of the first starts, or None for one without.
         delays: before each start but the first; then the last again.
         files: whether every end of a start writes its results file.
+        flies: whether many small requests leave at once, where nothing holds them back.
     """
 
     seed: int
@@ -94,6 +95,11 @@ class Scenario:
     crashes: tuple[Crash | None, ...] = ()
     delays: tuple[float, ...] = (1.0,)
     files: bool = False
+    flies: bool = False
+
+
+#: One seed of so many flies.
+_FLIGHTS = 4
 
 
 def draw(seed: int) -> Scenario:
@@ -108,7 +114,7 @@ def draw(seed: int) -> Scenario:
     faults = tuple(lots.sample(FAULTS, lots.randint(1, 6)))
     some = lots.random()
     curse = (lots.choice(mailable), lots.choice(CURSES))
-    return Scenario(
+    scenario = Scenario(
         seed=seed,
         rows=rows,
         batch_size=size,
@@ -129,6 +135,21 @@ def draw(seed: int) -> Scenario:
         crashes=tuple(_crash(lots) for _ in range(ROUGH_STARTS)),
         delays=tuple(lots.choice(DELAYS) for _ in range(ROUGH_STARTS)),
         files=lots.random() < 1 / 10,
+    )
+    if seed % _FLIGHTS:
+        return scenario
+    # Many requests leave at once where nothing holds them back, and not all go wrong.
+    return replace(
+        scenario,
+        flies=True,
+        messages_per_second=None,
+        requests_per_second=None,
+        burst=None,
+        batch_size=min(size, 2),
+        chunk=min(size, 2) * lots.choice((4, 8)),
+        workers=lots.choice((2, 4, 8)),
+        most=None,
+        rate=lots.choice((0.05, 0.2)),
     )
 
 

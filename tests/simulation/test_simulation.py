@@ -78,11 +78,15 @@ def test_worlds_are_rough_enough_to_mean_something() -> None:
         lines = [line.split(" ", 1)[1] for line in played.trace]
         seen |= {line for line in lines if line.startswith(("dies", "wait"))}
         seen |= {line.rpartition("; ")[2] for line in lines if "departs" in line}
+        seen |= {
+            f"flies {line.rpartition('; ')[2]}" for line in lines if "flies" in line
+        }
         seen |= {line for line in lines if line.startswith("answers")}
         seen |= {str(status) for status, rows in played.counts.items() if rows}
     answers = {f"answers {status}" for status in (200, 202, 400, 401, 413, 429, 500)}
     ends = {Status.ACCEPTED, Status.REJECTED, Status.IN_DOUBT, Status.RENDER_FAILED}
     wanted = {*FAULTS, *answers, *ends, "dies: kill", "dies: power", "wait"}
+    wanted |= {f"flies {how}" for how in ("well", "timeout_before", "429_seconds")}
     assert wanted - seen == set()
 
 

@@ -89,6 +89,7 @@ class Server:
     """A server that plays one script per connection, the last one over and over.
 
     Attributes:
+        room: bytes that it takes while it does not read.
         url: its base URL.
         seen: the requests that came, in order, of all connections.
         connections: how many connections were accepted.
@@ -96,6 +97,7 @@ class Server:
 
     scripts: tuple[Script, ...]
     context: ssl.SSLContext | None
+    room: int = RECEIVE_BUFFER
     url: str = ""
     seen: list[Seen] = field(default_factory=list)
     connections: int = 0
@@ -105,7 +107,7 @@ class Server:
     ) -> None:
         """Listen on a free port of 127.0.0.1 until cancelled."""
         (listener,) = await trio.open_tcp_listeners(0, host="127.0.0.1")
-        listener.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, RECEIVE_BUFFER)
+        listener.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, self.room)
         port = listener.socket.getsockname()[1]
         scheme = "http" if self.context is None else "https"
         self.url = f"{scheme}://127.0.0.1:{port}"
@@ -129,10 +131,13 @@ class Server:
 
 
 async def serving(
-    nursery: trio.Nursery, *scripts: Script, context: ssl.SSLContext | None = None
+    nursery: trio.Nursery,
+    *scripts: Script,
+    context: ssl.SSLContext | None = None,
+    room: int = RECEIVE_BUFFER,
 ) -> Server:
     """Start a server that lives as long as the test."""
-    return await nursery.start(Server(scripts, context).serve)
+    return await nursery.start(Server(scripts, context, room).serve)
 
 
 @dataclass(frozen=True)
