@@ -311,10 +311,12 @@ class Delivery:
             else:
                 await self.journal.release(sending.parcel.id, attempt)
 
-    async def release(self, parcels: Sequence[Parcel], numbers: Sequence[int]) -> None:
-        """Take back the intents of new batches: nothing of them has left."""
+    async def release(self, intents: Sequence[tuple[Parcel, int]]) -> None:
+        """Take back intents of new batches, by attempt: nothing of them has left."""
+        if not intents:
+            return
         with trio.CancelScope(shield=True):
-            for parcel, number in zip(parcels, numbers, strict=True):
+            for parcel, number in intents:
                 await self.journal.release(parcel.id, self._not_sent(number))
 
     def _not_sent(self, number: int) -> Attempt:

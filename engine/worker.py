@@ -1,22 +1,23 @@
 """One worker: chunks become batches, and each batch is seen through, in a lane.
 
-Most batches have a task of their own for that, which stays in its lane until the batch
-is done (`engine.deliver`). A new, small batch is thrown instead, many at a time, and
-one task catches all answers, as long as nothing holds anybody back:
+A batch has a task of its own for that, which stays in its lane until the batch is done
+(`engine.deliver`). New, small batches are thrown instead, as many at a time as the pace
+lets go, and one task catches all answers that are there:
 
-    chunk ─▶ make ─┬▶ a lane each: pace, intent, POST, …        anything may happen
-                   └▶ intents ─▶ throw … catch ─▶ outcomes      all in a few steps
-                                           └▶ an error: a lane, to go on from there
+    chunk ─▶ make ─┬▶ a lane each: pace, intent, POST, …
+                   └▶ pace ─▶ intents ─▶ throw … catch ─▶ outcomes
+                                                   └▶ an error: goes on in its lane
 
-Rules: those of `engine.deliver`. What is thrown has a durable intent, as all else. When
-the weather changes before it has left (a limit, a pause, a stop), it is taken back.
+Rules: those of `engine.deliver`. What is thrown has a durable intent, as all else; and
+if it cannot leave after all (a stop, a server that hung up), that is taken back.
 """
 
 from collections import deque
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import datetime
+from itertools import islice
 from typing import NamedTuple
 
 import polars as pl
@@ -87,12 +88,9 @@ class Worker:
             await self._lane()
             if self._delivery.stop.requested:
                 break
-            if (wings := self._hand.wings) and (fit := self._fit(wings, queue)):
-                await self._throw(wings, fit, chunk)
-            else:
+            wings = self._hand.wings
+            if wings is None or not await self._throw(wings, queue, chunk):
                 self._start(queue.popleft(), chunk)
-            if wings is not None:
-                await self._land(wings.caught())
         if chunk.open == 1 and chunk.rests:
             await self._lane()
         self._free -= self._was_last(chunk)
@@ -164,56 +162,68 @@ class Worker:
 
     # Many batches at once.
 
-    def _fit(self, wings: Wings, queue: deque[Parcel]) -> list[Parcel]:
-        """Take the next batches off the queue that can be thrown now."""
-        delivery = self._delivery
-        fit: list[Parcel] = []
-        if not delivery.pace.is_free():
-            return fit
-        room = wings.room(self._free)
-        while queue and len(fit) < room:
-            if not (wings.can_carry(queue[0]) and delivery.is_new(queue[0])):
-                break
-            fit.append(queue.popleft())
-        return fit
+    async def _throw(self, wings: Wings, queue: deque[Parcel], chunk: "_Chunk") -> bool:
+        """Send the next batches of a queue together, as many as can fly.
 
-    async def _throw(
-        self, wings: Wings, parcels: list[Parcel], chunk: "_Chunk"
-    ) -> None:
-        """Write the intents of batches and send them, unless the weather changes."""
+        Returns:
+            Whether any has left the queue.
+        """
         delivery = self._delivery
+        fit = self._fit(wings, queue)
+        await self._land(wings.caught())
+        if not fit:
+            return False
+        try:
+            turns = await delivery.pace.admit([len(p.rows) for p in fit])
+        except Closed:
+            return False
+        parcels = [queue.popleft() for _ in turns]
         self._free -= len(parcels)
         chunk.open += len(parcels)
         try:
             numbers = await delivery.intend(parcels)
         except Closed:
+            _end(turns)
             self._ground(parcels, chunk)
-            return
+            return True
+        ready = deque(map(_Ready, parcels, turns, numbers))
         try:
             await trio.lowlevel.checkpoint_if_cancelled()  # came during the fsync
-        except trio.Cancelled:
-            await delivery.release(parcels, numbers)
-            raise
-        # Less, if a server has hung up meanwhile.
-        room = wings.room(len(parcels)) if delivery.pace.is_free() else 0
-        self._send(wings, parcels[:room], numbers[:room], chunk)
-        await delivery.release(parcels[room:], numbers[room:])
-        self._ground(parcels[room:], chunk)
+            with suppress(Closed):
+                await self._send(wings, ready, chunk)
+        finally:
+            _end([one.turn for one in ready])
+            await delivery.release([(one.parcel, one.number) for one in ready])
+        self._ground([one.parcel for one in ready], chunk)
+        return True
 
-    def _send(
-        self,
-        wings: Wings,
-        parcels: Sequence[Parcel],
-        numbers: Sequence[int],
-        chunk: "_Chunk",
+    def _fit(self, wings: Wings, queue: deque[Parcel]) -> list[Parcel]:
+        """Return the next batches of a queue that can be thrown now."""
+        fit: list[Parcel] = []
+        for parcel in islice(queue, wings.room(self._free)):
+            if not (wings.can_carry(parcel) and self._delivery.is_new(parcel)):
+                break
+            fit.append(parcel)
+        return fit
+
+    async def _send(
+        self, wings: Wings, ready: "deque[_Ready]", chunk: "_Chunk"
     ) -> None:
-        """Send batches now, before anything else can happen."""
-        journal, pace = self._delivery.journal, self._delivery.pace
-        turns = pace.set_out([len(parcel.rows) for parcel in parcels])
-        began, clock = journal.now(), trio.current_time()
-        for parcel, number, turn in zip(parcels, numbers, turns, strict=True):
-            self._thrown[parcel.id] = _Thrown(chunk, turn, number, began, clock)
-            wings.throw(parcel)
+        """Send batches as they may leave; those stay for which no lane is open."""
+        pace, journal = self._delivery.pace, self._delivery.journal
+        while ready and (room := wings.room(len(ready))):
+            count = await pace.depart_now([one.turn for one in islice(ready, room)])
+            if not count:
+                await self._land(wings.caught())
+                await ready[0].turn.depart()
+                if not wings.room(1):
+                    return
+                count = 1
+            began, clock = journal.now(), trio.current_time()
+            for _ in range(count):
+                parcel, turn, number = ready.popleft()
+                self._thrown[parcel.id] = _Thrown(chunk, turn, number, began, clock)
+                wings.throw(parcel, sent=turn.sent)
 
     def _ground(self, parcels: Sequence[Parcel], chunk: "_Chunk") -> None:
         """Have batches go by themselves, each in its lane."""
@@ -312,6 +322,21 @@ class _Chunk:
     rows: pl.DataFrame
     open: int = 1
     rests: list[tuple[str, list[int]]] = field(default_factory=list)
+
+
+class _Ready(NamedTuple):
+    """A batch whose intent is written."""
+
+    parcel: Parcel
+    turn: Turn
+    number: int
+
+
+def _end(turns: Iterable[Turn]) -> None:
+    """End turns that came to nothing."""
+    for turn in turns:
+        turn.unanswered()
+        turn.end()
 
 
 class _Thrown(NamedTuple):

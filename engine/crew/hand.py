@@ -84,8 +84,11 @@ class Wings(Protocol):
         """Whether a batch is small enough to be thrown."""
         ...
 
-    def throw(self, parcel: Parcel) -> None:
-        """Send a batch, for which there is room; `catch` tells what came of it."""
+    def throw(self, parcel: Parcel, *, sent: Callable[[], None]) -> None:
+        """Send a batch, for which there is room; `catch` tells what came of it.
+
+        `sent` is called when all of it is on the wire.
+        """
         ...
 
     def caught(self) -> "list[tuple[Parcel, Answer | ProviderError]]":

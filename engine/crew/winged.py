@@ -97,11 +97,11 @@ class Winged(Inline):
         """Whether a batch is small enough to be thrown."""
         return parcel.size <= LARGEST
 
-    def throw(self, parcel: Parcel) -> None:
+    def throw(self, parcel: Parcel, *, sent: Callable[[], None]) -> None:
         """Send a batch, for which there is room."""
         batch, wire = self._batches[parcel.id], self._idle.pop()
         thrown = Thrown(parcel, batch, wire)
-        self._flight.begin(thrown, wire, self._request(batch), _nothing)
+        self._flight.begin(thrown, wire, self._request(batch), sent)
 
     def caught(self) -> list[tuple[Parcel, Answer | ProviderError]]:
         """Return what has come of batches that were thrown, without a wait."""
@@ -126,7 +126,3 @@ class Winged(Inline):
             except ProviderError as error:
                 answer = error
             self._caught.append((parcel, answer))
-
-
-def _nothing() -> None:
-    """Do nothing: who may fly waits for no limit that would want to know."""

@@ -113,10 +113,6 @@ class Allowance:
             self._rise()
         return sent
 
-    def set_out(self, requests: int) -> None:
-        """Put departures on record that no limit holds back: see `is_unlimited`."""
-        self._use.add(requests * self._seconds_of(1), trio.current_time())
-
     def storm(self) -> None:
         """Go slower from here on."""
         if self._named:

@@ -6,6 +6,7 @@ floating point can be too small to move the clock, and a loop around it never en
 """
 
 import math
+from collections.abc import Sequence
 from contextlib import AbstractAsyncContextManager
 from types import TracebackType
 from typing import Self
@@ -77,7 +78,7 @@ class Turn(AbstractAsyncContextManager["Turn"]):
         self._line.sent(self)
 
     def end(self) -> None:
-        """End a turn that set out with others, and has no block; see `Pace.set_out`."""
+        """End a turn that has no block; see `Pace.admit`."""
         self._line.end(self, answered=self._answered)
 
     def unanswered(self) -> None:
@@ -210,42 +211,69 @@ class Line:
     async def admit(self, turn: Turn) -> None:
         """Wait at the entry."""
         self.begin()
-        if not self._is_clear(self._entry):
+        free = self._is_clear(self._entry)
+        if not free:
             await self._pass(self._entry, turn.messages, ahead=True)
-            self._pending[turn] = trio.current_time()
-        else:
-            self._pending[turn] = math.inf  # no limit, so there is no lead to learn
-        self._pending_messages += turn.messages
+        self._admitted(turn, learns=not free)
+
+    def admit_now(self, turns: Sequence[Turn]) -> int:
+        """Let turns pass the entry in their order; return how many need not wait."""
+        self.begin()
+        free = self._is_clear(self._entry)
+        for count, turn in enumerate(turns):
+            if not free and self._must_wait(self._entry, turn.messages, ahead=True):
+                return count
+            self._admitted(turn, learns=not free)
+        return len(turns)
 
     async def depart(self, turn: Turn) -> None:
         """Wait at the exit, and put the departure on record."""
         if turn not in self._pending:
             raise RuntimeError("depart() is for once, within `async with` of its turn")
+        self._learn(turn)
+        if not self._is_clear(self._exit):
+            await self._pass(self._exit, turn.messages, ahead=False)
+        await self._departed(turn)
+        self._tell()
+
+    async def depart_now(self, turns: Sequence[Turn]) -> int:
+        """Put departures on record, in order; return how many need not wait.
+
+        No checkpoint.
+        """
+        free = self._is_clear(self._exit)
+        count = 0
+        for turn in turns:
+            if not free and self._must_wait(self._exit, turn.messages, ahead=False):
+                break
+            self._learn(turn)
+            await self._departed(turn)
+            count += 1
+        self._tell()
+        return count
+
+    def _admitted(self, turn: Turn, *, learns: bool) -> None:
+        """Count a turn among those that have passed the entry.
+
+        With no limit there is no lead to learn.
+        """
+        self._pending[turn] = trio.current_time() if learns else math.inf
+        self._pending_messages += turn.messages
+
+    def _learn(self, turn: Turn) -> None:
+        """Learn how long an intent takes to write."""
         if self._pending[turn] < math.inf:
             took = trio.current_time() - self._pending[turn]
             self._lead += (min(took, _MOST_LEAD) - self._lead) / 8
-        if not self._is_clear(self._exit):
-            await self._pass(self._exit, turn.messages, ahead=False)
-        self._leaving[turn] = await self.allowance.depart(turn.messages)
+
+    async def _departed(self, turn: Turn) -> None:
+        if sent := await self.allowance.depart(turn.messages):
+            self._leaving[turn] = sent
         self._leave_pending(turn)
         self._in_flight[turn] = self.gate.storms
         self.gate.depart(turn)
         self.departed_messages += turn.messages
         self.departed_requests += 1
-        self._tell()
-
-    def is_free(self) -> bool:
-        """Whether there is nothing to wait for, neither at the entry nor the exit."""
-        return self._is_clear(self._entry) and not self._exit.locked()
-
-    def set_out(self, turns: list[Turn]) -> None:
-        """Let turns depart together, past both queues, while the line `is_free`."""
-        storms = self.gate.storms
-        for turn in turns:
-            self._in_flight[turn] = storms
-            self.departed_messages += turn.messages
-        self.departed_requests += len(turns)
-        self.allowance.set_out(len(turns))
 
     def sent(self, turn: Turn) -> None:
         """The request is on the wire: its second begins."""
@@ -288,8 +316,7 @@ class Line:
         the lock back nor returning is a checkpoint.
         """
         self._expect_open()
-        free = not queue.locked()
-        if free and not (self._shut(ahead=ahead) or self._full(messages, ahead=ahead)):
+        if not self._must_wait(queue, messages, ahead=ahead):
             return
         async with queue:
             while True:
@@ -323,6 +350,14 @@ class Line:
         """Whether there is nothing to wait for: as most runs know no limit."""
         free = not (self._closed.is_set() or queue.locked())
         return free and self.allowance.is_unlimited and self.gate.is_open
+
+    def _must_wait(
+        self, queue: trio.StrictFIFOLock, messages: int, *, ahead: bool
+    ) -> bool:
+        """Whether somebody stands in a queue, or there is something to wait for."""
+        if queue.locked() or self._closed.is_set():
+            return True
+        return bool(self._shut(ahead=ahead) or self._full(messages, ahead=ahead))
 
     def _expect_open(self) -> None:
         if self._closed.is_set():

@@ -142,25 +142,29 @@ class Pace:
             )
         return Turn(self._line, messages)
 
-    def is_free(self) -> bool:
-        """Whether nobody has to wait: no limit, no pause, and it is not closed.
+    async def admit(self, messages: Sequence[int]) -> list[Turn]:
+        """Wait in line for the first of some requests; return its turn.
 
-        Then requests may `set_out` together.
-        """
-        return self._line.is_free()
-
-    def set_out(self, messages: Sequence[int]) -> list[Turn]:
-        """Let requests depart together, now, past the queues, while all `is_free`.
+        And those of the ones after it that need not wait then. For who has many: as
+        `turn`, but each turn is to be ended by `Turn.end`, or by leaving its block.
 
         Args:
-            messages: of each.
+            messages: of each request, one or more.
 
-        Returns:
-            Their turns, each to be ended by `Turn.end` when it is known what came.
+        Raises:
+            Closed: nobody is to depart any more.
         """
         turns = [Turn(self._line, count) for count in messages]
-        self._line.set_out(turns)
-        return turns
+        await self._line.admit(turns[0])
+        return turns[: 1 + self._line.admit_now(turns[1:])]
+
+    async def depart_now(self, turns: Sequence[Turn]) -> int:
+        """Put departures on record, in order, as `Turn.depart` does; no checkpoint.
+
+        Returns:
+            How many of the turns need not wait: they leave now.
+        """
+        return await self._line.depart_now(turns)
 
     def close(self) -> None:
         """Let nobody depart any more: who waits, and who comes, gets `Closed`."""

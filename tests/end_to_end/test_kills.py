@@ -66,11 +66,14 @@ def _verify(desk: Desk, site: Site) -> None:
 
 
 @pytest.mark.slow
-def test_five_kills_lose_nobody(desk: Desk, start_sandbox: Callable[..., Site]) -> None:
-    """The short form, on every change."""
+@pytest.mark.parametrize(("rows", "batch"), [(6_000, 20), (1_500, 1)])
+def test_five_kills_lose_nobody(
+    desk: Desk, start_sandbox: Callable[..., Site], rows: int, batch: int
+) -> None:
+    """The short form, on every change; a message a request leaves with many others."""
     site = start_sandbox(latency=0.05)
     lots = random.Random(20)
-    _killed_and_resumed(desk, site, rows=6_000, kills=5, batch=20, lots=lots)
+    _killed_and_resumed(desk, site, rows=rows, kills=5, batch=batch, lots=lots)
 
 
 @pytest.mark.long

@@ -71,7 +71,7 @@ class Scenario:
         crashes: of the first starts, or None for one without.
         delays: before each start but the first; then the last again.
         files: whether every end of a start writes its results file.
-        flies: whether many small requests leave at once, where nothing holds them back.
+        flies: whether as many requests leave at once as the limits let go.
     """
 
     seed: int
@@ -138,15 +138,14 @@ def draw(seed: int) -> Scenario:
     )
     if seed % _FLIGHTS:
         return scenario
-    # Many requests leave at once where nothing holds them back, and not all go wrong.
+    few = largest_batch(min(size, 2), messages_per_second=rate, burst=None)
+    # Most requests find their connection open, since not all go wrong.
     return replace(
         scenario,
         flies=True,
-        messages_per_second=None,
-        requests_per_second=None,
         burst=None,
-        batch_size=min(size, 2),
-        chunk=min(size, 2) * lots.choice((4, 8)),
+        batch_size=few,
+        chunk=few * lots.choice((4, 8)),
         workers=lots.choice((2, 4, 8)),
         most=None,
         rate=lots.choice((0.05, 0.2)),
