@@ -211,14 +211,17 @@ class Worker:
     ) -> None:
         """Send batches as they may leave; those stay for which no lane is open."""
         pace, journal = self._delivery.pace, self._delivery.journal
-        while ready and (room := wings.room(len(ready))):
+        while ready:
+            room = wings.room(len(ready))
+            if caught := wings.caught():
+                await self._land(caught)  # first: one may ask for a pause
+                continue
+            if not room:
+                return
             count = await pace.depart_now([one.turn for one in islice(ready, room)])
             if not count:
-                await self._land(wings.caught())
-                await ready[0].turn.depart()
-                if not wings.room(1):
-                    return
-                count = 1
+                await pace.wait(ready[0].turn)
+                continue
             began, clock = journal.now(), trio.current_time()
             for _ in range(count):
                 parcel, turn, number = ready.popleft()

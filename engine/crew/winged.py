@@ -1,6 +1,6 @@
 """A hand in this process that can fly: see `engine.wire.flight`."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from types import TracebackType
 from typing import Any, NamedTuple, Protocol
 
@@ -23,8 +23,8 @@ class Thrown(NamedTuple):
 class Flight(Protocol):
     """What a hand flies with; see `engine.wire.Flight`."""
 
-    def is_warm(self, wire: Any) -> bool:
-        """Whether a connection is open."""
+    def warm(self, wires: Iterable[Any], most: int) -> int:
+        """Count the connections, from the first to one that is not, that are open."""
         ...
 
     def begin(
@@ -86,12 +86,7 @@ class Winged(Inline):
     def room(self, wanted: int) -> int:
         """Return how many batches can be thrown now."""
         self._land(self._flight.look())
-        count = 0
-        for wire in reversed(self._idle):
-            if count == wanted or not self._flight.is_warm(wire):
-                break
-            count += 1
-        return count
+        return self._flight.warm(reversed(self._idle), wanted)
 
     def can_carry(self, parcel: Parcel) -> bool:
         """Whether a batch is small enough to be thrown."""

@@ -236,6 +236,10 @@ class Line:
         await self._departed(turn)
         self._tell()
 
+    async def wait(self, turn: Turn) -> None:
+        """Wait at the exit until a turn may depart, and put nothing on record."""
+        await self._pass(self._exit, turn.messages, ahead=False)
+
     async def depart_now(self, turns: Sequence[Turn]) -> int:
         """Put departures on record, in order; return how many need not wait.
 

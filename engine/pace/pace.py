@@ -166,6 +166,14 @@ class Pace:
         """
         return await self._line.depart_now(turns)
 
+    async def wait(self, turn: Turn) -> None:
+        """Wait until a turn that was admitted may depart, by `depart_now`.
+
+        Raises:
+            Closed: nobody is to depart any more.
+        """
+        await self._line.wait(turn)
+
     def close(self) -> None:
         """Let nobody depart any more: who waits, and who comes, gets `Closed`."""
         self._line.close()

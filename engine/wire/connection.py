@@ -54,11 +54,11 @@ class Connection:
 
         If it has hung up, this is how to know before a byte of the request has left.
         """
-        return self.is_recent() and self._channel.is_quiet()
+        return self.is_recent(trio.current_time()) and self._channel.is_quiet()
 
-    def is_recent(self) -> bool:
+    def is_recent(self, now: float) -> bool:
         """Whether its last exchange ended so lately that no server has hung up."""
-        return trio.current_time() - self._idle_since < KEEPALIVE
+        return now - self._idle_since < KEEPALIVE
 
     def fileno(self) -> int:
         """Return the socket's number; -1 once it is closed."""

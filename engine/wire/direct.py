@@ -42,6 +42,11 @@ class Direct:
         """Return the head of a request."""
         return self._heads.head(request)
 
+    def is_warm(self, now: float) -> bool:
+        """Whether a connection is kept, as far as is known at this moment."""
+        kept = self.keeper.kept
+        return kept is not None and kept.is_recent(now)
+
     async def aclose(self) -> None:
         """Hang up."""
         await self.keeper.aclose()

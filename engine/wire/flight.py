@@ -6,12 +6,12 @@ has many lanes, connections with a request each, watches their sockets with an `
 of his own, which trio waits for as for a socket. What came meanwhile is read at once.
 
 Rules: what an exchange may do and what its failure means is as with `Wire.exchange`.
-A lane has been opened by an exchange of the other kind: `is_warm`. Before a request
+A lane has been opened by an exchange of the other kind: it is `warm`. Before a request
 leaves it is known of each lane whether the server has hung up: `look`.
 """
 
 import select
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Final, Generic, TypeVar
 
 import trio
@@ -52,9 +52,21 @@ class Flight(Generic[T]):
         self._over: list[tuple[T, Response | ProviderError]] = []
         self._begun = trio.Event()
 
-    def is_warm(self, wire: Wire) -> bool:
-        """Whether a wire's connection is open, as far as is known, and of this kind."""
-        return wire.direct is not None and wire.direct.keeper.kept is not None
+    def warm(self, wires: Iterable[Wire], most: int) -> int:
+        """Count the wires, from the first to one that is not, whose connection is open.
+
+        As far as is known; see `look`.
+
+        Args:
+            wires: each with no exchange under way.
+            most: so many are enough.
+        """
+        count, now = 0, trio.current_time()
+        for wire in wires:
+            if count == most or wire.direct is None or not wire.direct.is_warm(now):
+                break
+            count += 1
+        return count
 
     def begin(
         self, tag: T, wire: Wire, request: Request, sent: Callable[[], None]
@@ -74,10 +86,10 @@ class Flight(Generic[T]):
         if (lane := wire.direct) is None:
             raise LookupError("the wire is of another kind")
         data = lane.head(request) + request.body
-        connection = lane.keeper.lend()
+        now = trio.current_time()
+        connection = lane.keeper.lend(now)
         progress = Progress(sent)
-        deadline = trio.current_time() + self._seconds
-        exchange = _Exchange(tag, lane, connection, progress, deadline)
+        exchange = _Exchange(tag, lane, connection, progress, now + self._seconds)
         number = self._watch(connection)
         self._away[number] = exchange
         try:

@@ -19,11 +19,14 @@ class Keeper:
 
     Args:
         context: TLS settings.
+
+    Attributes:
+        kept: the connection, while no exchange is under way by it.
     """
 
     def __init__(self, context: ssl.SSLContext) -> None:
         self._context = context
-        self._kept: Connection | None = None
+        self.kept: Connection | None = None
 
     async def exchange(
         self,
@@ -68,27 +71,23 @@ class Keeper:
         self.give_back(connection, whole=progress.whole)
         return connection.reader
 
-    @property
-    def kept(self) -> Connection | None:
-        """The connection that was kept and may still be good, if there is one."""
-        if self._kept is not None and self._kept.is_recent():
-            return self._kept
-        return None
+    def lend(self, now: float) -> Connection:
+        """Give out the connection that is kept; `give_back` returns it.
 
-    def lend(self) -> Connection:
-        """Give out the connection that is `kept`; `give_back` returns it.
+        Args:
+            now: this moment, in seconds of trio's clock.
 
         Raises:
-            LookupError: none is.
+            LookupError: none is, or it may be closed.
         """
-        if (kept := self.kept) is None:
-            raise LookupError("no connection is kept")
-        self._kept = None
+        if (kept := self.kept) is None or not kept.is_recent(now):
+            raise LookupError("no connection is open")
+        self.kept = None
         return kept
 
     def _fresh(self, origin: Origin) -> Connection | None:
         """Take the connection that was kept, if it is still good."""
-        kept, self._kept = self._kept, None
+        kept, self.kept = self.kept, None
         if kept is None or (kept.origin == origin and kept.is_fresh()):
             return kept
         kept.close()
@@ -97,12 +96,12 @@ class Keeper:
     def give_back(self, connection: Connection, *, whole: bool) -> None:
         """Keep a connection for the next request, if this one left whole."""
         if whole and connection.release():
-            self._kept = connection
+            self.kept = connection
         else:
             connection.close()
 
     async def aclose(self) -> None:
         """Hang up."""
-        kept, self._kept = self._kept, None
+        kept, self.kept = self.kept, None
         if kept is not None:
             kept.close()

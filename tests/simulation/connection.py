@@ -6,8 +6,9 @@ processed all the same, now or later.
 """
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
+from itertools import islice, takewhile
 from types import TracebackType
 from typing import Self
 
@@ -240,9 +241,9 @@ class SimulatedFlight:
         self._over: list[tuple[Thrown, Response | ProviderError]] = []
         self._news = trio.Event()
 
-    def is_warm(self, wire: SimulatedConnection) -> bool:
-        """Whether a connection is open."""
-        return wire.warm
+    def warm(self, wires: Iterable[SimulatedConnection], most: int) -> int:
+        """Count the connections, from the first to one that is not, that are open."""
+        return sum(1 for _ in islice(takewhile(lambda wire: wire.warm, wires), most))
 
     def begin(
         self,

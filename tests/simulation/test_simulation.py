@@ -26,6 +26,7 @@ SEEDS, BLOCK = 2000, 100
 #: Seeds beyond those in which a promise was broken once, with what mended it.
 BROKEN_ONCE = {
     36015: "a key expired while its request was late: a larger margin",
+    23036: "others left while an answer that asked for a pause lay caught, unread",
 }
 
 

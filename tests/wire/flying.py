@@ -44,15 +44,15 @@ class FlyingWire(Wire):
 
     async def warm(self) -> bool:
         """Have a connection; say whether there is one."""
-        if self._flight.is_warm(self):
+        if self._flight.warm([self], 1):
             return True
         keeper = self.direct.keeper
-        if keeper._kept is not None:
+        if keeper.kept is not None:
             return False  # too old: the other way's to replace
         try:
             opened = await open_connection(self._origin, self._context, patience=5.0)
         except OSError:
             return False
         opened._idle_since = trio.current_time()
-        keeper._kept = opened
+        keeper.kept = opened
         return True

@@ -128,11 +128,11 @@ async def test_a_fault_of_one_is_no_fault_of_the_others(
         for number, wire in enumerate(wires):
             flight.begin(number, wire, numbered(number), nothing)
         over = await all_ended(flight, 4)
-        kept = [flight.is_warm(wire) for wire in wires]
+        kept = [flight.warm([wire], 1) for wire in wires]
         flight.close()
     assert {type(over[n]) for n in range(3)} == {Unanswered}
     assert over[3].body == b"/3"  # type: ignore[union-attr]
-    assert kept == [False, False, False, True]
+    assert kept == [0, 0, 0, 1]
 
 
 async def test_answers_in_pieces_keep_nobody_waiting(
@@ -245,7 +245,7 @@ async def test_a_refusal_of_half_a_request_is_an_answer(nursery: trio.Nursery) -
         flight = Flight[int]()
         flight.begin(0, wire, Request("POST", "/", {}, bytes(LARGEST)), nothing)
         over = await all_ended(flight, 1)
-        warm_still = flight.is_warm(wire)
+        warm_still = flight.warm([wire], 1)
         flight.close()
     assert over[0].status == 413  # type: ignore[union-attr]
     assert not warm_still
@@ -269,7 +269,7 @@ async def test_a_server_that_hung_up_is_seen_before_a_request_leaves(
         await all_ended(flight, 2)
         await trio.sleep(0.1)  # it hangs up
         assert flight.look() == []
-        assert [flight.is_warm(wire) for wire in (brief, lasting)] == [False, True]
+        assert [flight.warm([wire], 1) for wire in (brief, lasting)] == [0, 1]
         with pytest.raises(LookupError):
             flight.begin(2, brief, SMALL, nothing)
         flight.close()
@@ -301,9 +301,9 @@ async def test_a_connection_that_idles_too_long_is_not_trusted(
     async with AsyncExitStack() as stack:
         (wire,) = await warm(stack, server, None, 1)
         flight = Flight[int]()
-        assert flight.is_warm(wire)
+        assert flight.warm([wire], 1)
         autojump_clock.jump(KEEPALIVE + 0.1)
-        assert not flight.is_warm(wire)
+        assert not flight.warm([wire], 1)
         flight.close()
 
 
