@@ -89,18 +89,18 @@ class Server:
     """A server that plays one script per connection, the last one over and over.
 
     Attributes:
-        room: bytes that it takes while it does not read.
         url: its base URL.
         seen: the requests that came, in order, of all connections.
         connections: how many connections were accepted.
+        room: bytes that it takes while it does not read.
     """
 
     scripts: tuple[Script, ...]
     context: ssl.SSLContext | None
-    room: int = RECEIVE_BUFFER
     url: str = ""
     seen: list[Seen] = field(default_factory=list)
     connections: int = 0
+    room: int = RECEIVE_BUFFER
 
     async def serve(
         self, *, task_status: trio.TaskStatus["Server"] = trio.TASK_STATUS_IGNORED
@@ -137,7 +137,7 @@ async def serving(
     room: int = RECEIVE_BUFFER,
 ) -> Server:
     """Start a server that lives as long as the test."""
-    return await nursery.start(Server(scripts, context, room).serve)
+    return await nursery.start(Server(scripts, context, room=room).serve)
 
 
 @dataclass(frozen=True)
