@@ -6,6 +6,7 @@ base64 there is no `-`, and a text that has it is not sent as 7bit.
 """
 
 import binascii
+from functools import lru_cache
 from typing import NamedTuple
 
 #: How every boundary begins.
@@ -16,8 +17,10 @@ _DELIMITER = f"--{BOUNDARY}".encode()
 _LONGEST_LINE = 998
 #: RFC 2045 section 6.8: characters of a line of base64.
 _BASE64_LINE = 76
-#: Tab, LF and what is printable in ASCII.
-_PLAIN = bytes([9, 10, *range(32, 127)])
+#: Tab and what is printable in ASCII.
+_PLAIN = bytes([9, *range(32, 127)])
+#: Characters of a text whose lines are remembered.
+_REMEMBERED = 1 << 14
 #: Of this many bytes one beyond ASCII: then base64 is the shorter.
 _BASE64_PAYS = 6
 
@@ -42,37 +45,59 @@ class Body(NamedTuple):
 
 def body(text: str) -> Body:
     """Encode text; every kind of line end becomes CRLF, and the last line has one."""
-    data = text.encode()
-    if b"\r" in data:
-        data = data.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
-    if not data.endswith(b"\n"):
-        data += b"\n"
-    odd = len(data.translate(None, _PLAIN))
-    if not odd and _is_tame(data):
-        return Body(b"7bit", data.replace(b"\n", b"\r\n"))
-    if odd * _BASE64_PAYS > len(data):
-        encoded = binascii.b2a_base64(data.replace(b"\n", b"\r\n"), newline=False)
-        return Body(b"base64", lines(encoded))
-    encoded = binascii.b2a_qp(data)
-    if encoded[:1] == b"." or any(mark in encoded for mark in _UNTIDY):
-        encoded = b"\n".join(map(_tidied, encoded.split(b"\n")))
-    return Body(b"quoted-printable", encoded.replace(b"\n", b"\r\n"))
+    if "\r" in text:
+        text = text.replace("\r\n", "\n").replace("\r", "\n")
+    apart = text.removesuffix("\n").split("\n")
+    line = _line if len(text) > _REMEMBERED else _line_again
+    plain, quoted, odd, tame = zip(*map(line, apart), strict=True)
+    if all(tame):
+        return Body(b"7bit", b"\r\n".join(plain) + b"\r\n")
+    if sum(odd) * _BASE64_PAYS > sum(map(len, plain)) + len(plain):
+        whole = b"\r\n".join(plain) + b"\r\n"
+        return Body(b"base64", lines(binascii.b2a_base64(whole, newline=False)))
+    return Body(b"quoted-printable", b"\r\n".join(quoted) + b"\r\n")
+
+
+class _Line(NamedTuple):
+    """A line of text without its end.
+
+    Attributes:
+        plain: as it is.
+        quoted: in quoted-printable, perhaps several lines.
+        odd: bytes that are no plain ASCII.
+        tame: whether it survives as it is: plain, not long, no dot at its start.
+    """
+
+    plain: bytes
+    quoted: bytes
+    odd: int
+    tame: bool
+
+
+def _line(text: str) -> _Line:
+    plain = text.encode()
+    odd = len(plain.translate(None, _PLAIN))
+    wild = odd or len(plain) > _LONGEST_LINE or _DELIMITER in plain
+    # With its end: a space before it must be written as `=20`.
+    quoted = binascii.b2a_qp(plain + b"\n")
+    if quoted[:1] == b"." or any(mark in quoted for mark in _UNTIDY):
+        quoted = b"\n".join(map(_tidied, quoted.split(b"\n")))
+    return _Line(
+        plain,
+        quoted[:-1].replace(b"\n", b"\r\n"),
+        odd,
+        not (wild or plain.startswith(b".")),
+    )
+
+
+#: Most lines of a message are those of its template, the same in each.
+_line_again = lru_cache(2048)(_line)
 
 
 def lines(encoded: bytes) -> bytes:
     """Cut base64 into lines of 76 characters, each ended."""
     cut = range(0, len(encoded), _BASE64_LINE)
     return b"".join([encoded[at : at + _BASE64_LINE] + b"\r\n" for at in cut])
-
-
-def _is_tame(data: bytes) -> bool:
-    """Whether plain text survives as it is: no long lines, no dots at their start."""
-    return (
-        not data.startswith(b".")
-        and b"\n." not in data
-        and _DELIMITER not in data
-        and len(max(data.split(b"\n"), key=len)) <= _LONGEST_LINE
-    )
 
 
 def _tidied(line: bytes) -> bytes:
