@@ -12,12 +12,12 @@ from engine.campaign.audience import BASE, Audience, ExcludeList
 from engine.campaign.guards import Canary, StopRules
 from engine.campaign.load import allowing, load, rebased, schema
 from engine.campaign.message import AttachedFile, Calendar
-from engine.campaign.sections import CAMPAIGN_NAME, Campaign, Catalogue, Limits, Token
-from engine.campaign.values import is_inline, is_loopback
+from engine.campaign.sections import Campaign, Catalogue, Limits, Token
+from engine.campaign.values import PLAIN_NAME, is_inline, is_loopback
 
 __all__ = [
     "BASE",
-    "CAMPAIGN_NAME",
+    "PLAIN_NAME",
     "AttachedFile",
     "Audience",
     "Calendar",

@@ -7,7 +7,7 @@ from pydantic_core import PydanticCustomError
 
 from engine.campaign.guards import Seconds, Share
 from engine.campaign.message import Message
-from engine.campaign.values import Named, Section
+from engine.campaign.values import PLAIN_NAME, Named, Section
 
 #: What the messages are called that no variant gets a share of.
 BASE: Final = "base"
@@ -81,7 +81,7 @@ class Variant(Section):
     """A message that a share of the list gets in place of the campaign's own."""
 
     name: str = Field(
-        pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]{0,99}$",
+        pattern=PLAIN_NAME,
         description="letters, digits, - and _",
     )
     share: float = Field(

@@ -33,14 +33,12 @@ from engine.campaign.audience import (
 )
 from engine.campaign.guards import Canary, Expect, Lint, StopRules, Unsubscribe
 from engine.campaign.message import Message
-from engine.campaign.values import Named, Section, is_loopback
+from engine.campaign.values import PLAIN_NAME, Named, Section, is_loopback
 from engine.message import HEADER_UNSAFE
 
 #: Provider name to the keys of [provider] that it takes beyond the common ones.
 Catalogue = Mapping[str, Iterable[str]]
 
-#: It names the folder of the campaign's runs.
-CAMPAIGN_NAME = r"^[A-Za-z0-9][A-Za-z0-9_-]{0,99}$"
 ENV_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 HOST = re.compile(r"[\w.-]+")
 
@@ -217,7 +215,7 @@ class Campaign(Section):
     """One campaign, checked. Made by `engine.campaign.load`."""
 
     name: str = Field(
-        pattern=CAMPAIGN_NAME,
+        pattern=PLAIN_NAME,
         description="letters, digits, - and _, at most 100, "
         "the first a letter or digit",
     )

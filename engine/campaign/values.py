@@ -43,6 +43,8 @@ RESERVED_HEADERS = frozenset(
 )
 #: Names of metadata that we fill ourselves: events are joined to rows by them.
 RESERVED_METADATA = frozenset({"campaign", "message_id", "row", "run", "tags"})
+#: Of a campaign, which names the folder of its runs, and of a variant.
+PLAIN_NAME = r"^[A-Za-z0-9][A-Za-z0-9_-]{0,99}$"
 #: RFC 5322, 3.6.8: printable US-ASCII except the colon.
 HEADER_NAME = re.compile(r"[!-9;-~]+")
 METADATA_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_.-]{0,99}")

@@ -13,7 +13,7 @@ import trio
 from engine import api, recipients
 from engine import export as export_
 from engine.address import bare
-from engine.campaign import CAMPAIGN_NAME, rebased
+from engine.campaign import PLAIN_NAME, rebased
 from engine.cli import exits, options, output
 from engine.cli.exits import ExitCode
 from engine.errors import RecipientsError
@@ -275,7 +275,7 @@ def export(*, file: Path, runs_dir: Path) -> ExitCode:
 
 
 def _scope_of(campaign: str | None) -> str:
-    if campaign is not None and not re.fullmatch(CAMPAIGN_NAME, campaign):
+    if campaign is not None and not re.fullmatch(PLAIN_NAME, campaign):
         raise RecipientsError(
             f"--campaign {campaign}: is no name of a campaign: letters, digits, - and _"
         )
