@@ -92,29 +92,94 @@ def test_another_thread_leaves_the_signals_alone() -> None:
     assert [signal.SIG_DFL] == seen
 
 
-LOADING = """
+#: Interrupts where Python would lose it: in the callback of a weak reference.
+LOSE = """
 import os, signal, sys, weakref
-from engine.cli.interrupt import at_once
 
 class Lock:
     pass
 
-def interrupt(_):  # where Python would lose it: in the callback of a weak reference
-    os.kill(os.getpid(), signal.SIGINT)
-
-lock = Lock()
-kept = weakref.ref(lock, interrupt)
-with at_once():
+def lose():
+    lock = Lock()
+    kept = weakref.ref(lock, lambda _: os.kill(os.getpid(), signal.SIGINT))
     del lock
+"""
+LOADING = """
+from engine.cli.interrupt import at_once
+
+with at_once():
+    lose()
 print("went on")
+"""
+#: The first that the command loads beside what hears interrupts.
+STARTING = """
+class Finder:
+    def find_spec(self, name, *_):
+        if name == "click":
+            lose()
+
+sys.meta_path.insert(0, Finder())
+from engine.cli import main
+
+main(["--version"])
 """
 
 
-def test_interrupt_while_code_is_loaded_ends_the_command() -> None:
-    """Python lets an exception in a callback pass, and would go on to send."""
-    done = subprocess.run(
-        [sys.executable, "-c", LOADING], capture_output=True, text=True, check=False
+def ended(code: str) -> "subprocess.CompletedProcess[str]":
+    """Run what loses an interrupt."""
+    return subprocess.run(
+        [sys.executable, "-c", LOSE + code], capture_output=True, text=True, check=False
     )
-    assert done.returncode == 2
-    assert "went on" not in done.stdout
+
+
+@pytest.mark.parametrize("code", [LOADING, STARTING])
+def test_interrupt_while_code_is_loaded_ends_the_command(code: str) -> None:
+    """Python lets an exception in a callback pass, and would go on to send."""
+    done = ended(code)
+    assert (2, "") == (done.returncode, done.stdout)
     assert "nothing was sent" in done.stderr
+
+
+LATER = """
+import trio
+from engine.cli.interrupt import by_sigterm, never_lost
+
+def work():
+    lose()
+    while True:
+        pass
+
+async def task():
+    work()
+
+try:
+    with by_sigterm(), never_lost():
+        WORK
+except KeyboardInterrupt:
+    print("interrupted")
+"""
+
+
+@pytest.mark.parametrize("work", ["work()", "trio.run(task)"])
+def test_an_interrupt_that_python_lets_pass_comes_again(work: str) -> None:
+    """Whatever runs then; and nothing is said of the first."""
+    done = ended(LATER.replace("WORK", work))
+    assert (0, "interrupted\n", "") == (done.returncode, done.stdout, done.stderr)
+
+
+IGNORED = """
+import time
+from engine.cli.interrupt import by_sigterm, ignore, never_lost
+
+with by_sigterm(), never_lost():
+    lose()
+    ignore()
+    time.sleep(0.1)
+print("told")
+"""
+
+
+def test_what_is_told_at_the_end_is_told_though_one_was_let_pass() -> None:
+    """It comes again as a signal, which is ignored by then."""
+    done = ended(IGNORED)
+    assert (0, "told\n") == (done.returncode, done.stdout)

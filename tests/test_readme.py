@@ -14,7 +14,7 @@ import polars as pl
 import pytest
 
 from engine.campaign import schema
-from engine.cli import COMMANDS, mailvolley
+from engine.cli.commands import COMMANDS, mailvolley
 from engine.cli.exits import ExitCode
 from engine.outcome import Status
 from engine.results import COLUMNS

@@ -16,6 +16,8 @@ from typing import Final, NoReturn
 #: The exit code of what was refused before anything was sent.
 _REFUSED: Final = 2
 _BOTH: Final = (signal.SIGINT, signal.SIGTERM)
+#: Seconds; by then the callback is over.
+_SOON: Final = 0.01
 
 
 @contextmanager
@@ -30,6 +32,33 @@ def by_sigterm() -> Iterator[None]:
     finally:
         if signal.getsignal(signal.SIGTERM) is not signal.SIG_IGN:  # see `ignore`
             signal.signal(signal.SIGTERM, before)
+
+
+@contextmanager
+def never_lost() -> Iterator[None]:
+    """Let an interrupt come again, soon, where Python has let its exception pass.
+
+    It does so in a `__del__` and in the callbacks of weak references, which are many
+    where modules are loaded: the command would go on, and send.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    hook, before = sys.unraisablehook, signal.signal(signal.SIGALRM, _terminate)
+
+    def hear(lost: "sys.UnraisableHookArgs") -> None:
+        if issubclass(lost.exc_type, KeyboardInterrupt):
+            signal.setitimer(signal.ITIMER_REAL, _SOON)  # raised here, it were lost too
+        else:
+            hook(lost)
+
+    sys.unraisablehook = hear
+    try:
+        yield
+    finally:
+        sys.unraisablehook = hook
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
 
 
 @contextmanager
@@ -79,6 +108,11 @@ def _end(_number: int, _frame: FrameType | None) -> NoReturn:
     sys.stderr.write("\nstopped    nothing was sent\n")
     sys.stderr.flush()
     os._exit(_REFUSED)
+
+
+def _terminate(_number: int, _frame: FrameType | None) -> None:
+    # SIGTERM, for whoever may have taken it over meanwhile: SIGINT may be ignored.
+    signal.raise_signal(signal.SIGTERM)
 
 
 def _interrupt(_number: int, frame: FrameType | None) -> None:
