@@ -10,9 +10,11 @@ from end_to_end.desk import COMMAND, Desk, Site
 
 
 @pytest.fixture
-def desk(tmp_path: Path) -> Desk:
+def desk(tmp_path: Path) -> Iterator[Desk]:
     """A campaign of a hundred good rows."""
-    return Desk(tmp_path)
+    made = Desk(tmp_path)
+    yield made
+    made.clear()
 
 
 @pytest.fixture

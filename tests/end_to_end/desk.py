@@ -58,6 +58,7 @@ class Desk:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.runs = folder / "runs"
+        self._started: list[subprocess.Popen[str]] = []
         templates = folder / "templates" / "letter"
         templates.mkdir(parents=True)
         (templates / "subject.txt.j2").write_text("Hello {{ name }}\n")
@@ -77,7 +78,7 @@ class Desk:
 
     def start(self, *words: object) -> subprocess.Popen[str]:
         """Start the command."""
-        return subprocess.Popen(
+        process = subprocess.Popen(
             [COMMAND, *map(str, words)],
             cwd=self.folder,
             env={**os.environ, "LETTER_TOKEN": TOKEN},
@@ -86,6 +87,14 @@ class Desk:
             stderr=subprocess.PIPE,
             text=True,
         )
+        self._started.append(process)
+        return process
+
+    def clear(self) -> None:
+        """End what a test has left running: the next would be blamed for it."""
+        for process in self._started:
+            with process:
+                process.kill()
 
     def run(self, *words: object) -> Ended:
         """Run the command to its end."""

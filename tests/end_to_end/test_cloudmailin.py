@@ -15,7 +15,6 @@ import socket
 import struct
 import subprocess
 import termios
-import time
 import urllib.request
 from collections.abc import Callable, Iterator
 from functools import partial
@@ -313,7 +312,6 @@ def test_an_interrupted_change_is_in_doubt() -> None:
             connection, _ = silent.accept()
             with connection:
                 assert connection.recv(4096).startswith(b"DELETE ")
-                time.sleep(0.1)
                 process.send_signal(signal.SIGINT)
                 _, err = process.communicate(timeout=20)
     assert 4 == process.returncode
