@@ -1,7 +1,10 @@
-"""Runs made by hand: planned as always, with a journal that says what a test wants."""
+"""Campaigns laid out in a folder, their plans, and runs made by hand.
+
+A run is planned as always, and its journal says what a test wants.
+"""
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -10,30 +13,88 @@ import polars as pl
 import trio
 
 from engine import api, planning, results, rundir
+from engine.campaign import Campaign
 from engine.journal import Journal
 from engine.manifest import Manifest
 from engine.outcome import Outcomes, Status
+from engine.planning import Occasion, Plan
+from engine.recipients import Source
 from engine.record import Attempt, RowOutcome
 from engine.rundir import RunDirectory
 
-CAMPAIGN = """\
-name = "letter"
-kind = "transactional"
-[recipients]
-source = "list.csv"
-key = "id"
-[message]
-from = "Shop <shop@harbour.example>"
-subject = "subject.txt.j2"
-html = "body.html.j2"
-[provider]
-name = "cloudmails"
-token = { env = "SHOP_KEY" }
-"""
+MESSAGE = 'subject = "subject.txt.j2"\nhtml = "body.html.j2"\n'
+PROVIDER = 'name = "cloudmails"\n'
 #: What a stroke makes of its rows; each is one batch, but for `skipped`.
 STROKES = ("accepted", "rejected", "doubt", "intent", "retryable", "skipped")
 
 Stroke = tuple[str, list[int]]
+
+
+def campaign_file(
+    name: str = "letter",
+    *,
+    source: str = "list.csv",
+    message: str = MESSAGE,
+    provider: str = PROVIDER,
+    below: str = "",
+) -> str:
+    """Write a campaign file: a receipt to a list with the keys `id`.
+
+    Args:
+        name: its name.
+        source: its list.
+        message: what `[message]` says beside its sender, and what may follow that.
+        provider: what `[provider]` says beside the token.
+        below: what follows it all.
+    """
+    return f"""\
+name = "{name}"
+kind = "transactional"
+[recipients]
+source = "{source}"
+key = "id"
+[message]
+from = "Shop <shop@harbour.example>"
+{message}[provider]
+{provider}token = {{ env = "SHOP_KEY" }}
+{below}"""
+
+
+def lay_out(
+    folder: Path, file: str, templates: Mapping[str, str], people: Iterable[str]
+) -> Path:
+    """Lay out a campaign in an empty folder; returns its file.
+
+    Args:
+        folder: it has nothing of a campaign yet.
+        file: what the file says.
+        templates: their texts by name.
+        people: the lines of the list, the names of its columns first.
+    """
+    (folder / "templates").mkdir()
+    for name, text in templates.items():
+        (folder / "templates" / name).write_text(text)
+    (folder / "list.csv").write_text("".join(f"{line}\n" for line in people))
+    (folder / "letter.toml").write_text(file)
+    return folder / "letter.toml"
+
+
+def draw_up(
+    given: Campaign | Path,
+    source: Source | None = None,
+    *,
+    limit: int | None = None,
+    occasion: Occasion | None = None,
+) -> Plan:
+    """Plan a campaign in a run directory of its own, and let the run exist."""
+    loaded = api.load(given) if isinstance(given, Path) else given
+    folder = loaded.file.parent / "runs" / loaded.name
+    folder.mkdir(parents=True, exist_ok=True)
+    directory = rundir.create(folder, rehearsal=False)
+    people = loaded.list() if source is None else source
+    plan = planning.draw_up(loaded, people, directory, limit=limit, occasion=occasion)
+    plan.manifest.write(directory)
+    return plan
 
 
 @dataclass(frozen=True)
@@ -102,21 +163,10 @@ def make(
         emails: the list.
         finished: whether the run has ended, and so has its results.
     """
-    (folder / "templates").mkdir()
-    (folder / "templates" / "subject.txt.j2").write_text("Hello {{ id }}")
-    (folder / "templates" / "body.html.j2").write_text("<p>{{ id }}</p>")
-    lines = [f"k{n},{email}\n" for n, email in enumerate(emails)]
-    (folder / "list.csv").write_text("id,email\n" + "".join(lines))
-    (folder / "letter.toml").write_text(
-        CAMPAIGN.replace('key = "id"', 'key = "id"\naddress = "email"')
-    )
-    campaign = api.load(folder / "letter.toml")
-    runs = folder / "runs" / "letter"
-    runs.mkdir(parents=True)
-    directory = rundir.create(runs, rehearsal=False)
-    plan = planning.draw_up(campaign, campaign.list(), directory)
-    plan.manifest.write(directory)
-    made = Handmade(directory, plan.manifest)
+    texts = {"subject.txt.j2": "Hello {{ id }}", "body.html.j2": "<p>{{ id }}</p>"}
+    people = [f"k{n},{email}" for n, email in enumerate(emails)]
+    plan = draw_up(lay_out(folder, campaign_file(), texts, ["id,email", *people]))
+    made = Handmade(plan.directory, plan.manifest)
     trio.run(_tell, made, list(strokes), finished)
     if finished:
         made.project()

@@ -5,11 +5,13 @@ import shutil
 from collections.abc import Callable
 from pathlib import Path
 
+import handmade
 import polars as pl
 import pytest
+from handmade import MESSAGE, campaign_file, lay_out
 
 import engine
-from engine import api, planning, rundir
+from engine import api, planning
 from engine.campaign import Campaign
 from engine.errors import CampaignError, RecipientsError, RunError
 from engine.manifest import Manifest
@@ -17,24 +19,16 @@ from engine.planning import Plan
 from engine.recipients import Source
 from engine.rundir import RunDirectory
 
-CAMPAIGN = """\
-name = "letter"
-kind = "transactional"
-[recipients]
-source = "list.csv"
-key = "id"
-[message]
-from = "Shop <shop@harbour.example>"
-subject = "subject.txt.j2"
-html = "body.html.j2"
-text = "body.txt.j2"
-tags = ["spring"]
-[provider]
-name = "cloudmails"
-token = { env = "SHOP_KEY" }
-[limits]
-workers = 2
-"""
+CAMPAIGN = campaign_file(
+    message=MESSAGE + 'text = "body.txt.j2"\ntags = ["spring"]\n',
+    below="[limits]\nworkers = 2\n",
+)
+TEMPLATES = {
+    "subject.txt.j2": "Hello {{ name }}",
+    "body.html.j2": "<p>{{ name }}</p>{% include 'foot.html.j2' %}",
+    "body.txt.j2": "Hello {{ name }}",
+    "foot.html.j2": "<p>Bye</p>",
+}
 LIST = """\
 id,email,name
 1,ann@inbox.example,Ann
@@ -48,16 +42,7 @@ id,email,name
 @pytest.fixture
 def home(tmp_path: Path) -> Path:
     """Make a folder with a campaign, its templates and its list."""
-    templates = tmp_path / "templates"
-    templates.mkdir()
-    (templates / "subject.txt.j2").write_text("Hello {{ name }}")
-    (templates / "body.html.j2").write_text(
-        "<p>{{ name }}</p>{% include 'foot.html.j2' %}"
-    )
-    (templates / "body.txt.j2").write_text("Hello {{ name }}")
-    (templates / "foot.html.j2").write_text("<p>Bye</p>")
-    (tmp_path / "list.csv").write_text(LIST)
-    (tmp_path / "letter.toml").write_text(CAMPAIGN)
+    lay_out(tmp_path, CAMPAIGN, TEMPLATES, LIST.splitlines())
     return tmp_path
 
 
@@ -80,18 +65,7 @@ def draw_up(
     campaign: Campaign | None = None,
 ) -> Plan:
     """Plan the campaign in a run directory of its own, and let the run exist."""
-    campaign = campaign or api.load(home / "letter.toml")
-    folder = home / "runs" / campaign.name
-    folder.mkdir(parents=True, exist_ok=True)
-    directory = rundir.create(folder, rehearsal=False)
-    plan = planning.draw_up(
-        campaign,
-        campaign.list() if source is None else source,
-        directory,
-        limit=limit,
-    )
-    plan.manifest.write(directory)
-    return plan
+    return handmade.draw_up(campaign or home / "letter.toml", source, limit=limit)
 
 
 def refusal(home: Path, source: Source | None = None) -> CampaignError:

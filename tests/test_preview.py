@@ -12,18 +12,12 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
-import polars as pl
 import pytest
 from browser import DESK, PHONE, Page, browser
+from handmade import campaign_file, lay_out
 
-CAMPAIGN = """\
-name = "letter"
-kind = "transactional"
-[recipients]
-source = "list.csv"
-key = "id"
-[message]
-from = "Shop <shop@harbour.example>"
+CAMPAIGN = campaign_file(
+    message="""\
 subject = "subject"
 html = "html"
 text = "text"
@@ -33,16 +27,26 @@ path = "dot.png"
 inline = "dot"
 [message.headers]
 X-Shop = "harbour"
-[provider]
+""",
+    provider="""\
 name = "cloudflare"
 account_id = "0123456789abcdef0123456789abcdef"
-token = { env = "SHOP_KEY" }
-"""
+""",
+)
 #: A picture of one pixel.
 DOT = bytes.fromhex(
     "89504e470d0a1a0a0000000d49484452000000010000000108060000001f15c489"
     "0000000d49444154789c6360f8cfc0f01f000501017f2f2b1b0d0000000049454e44ae426082"
 )
+PEOPLE = ["id,email,name,city,note,bad"] + [
+    f"k{n},r{n}@inbox.example,{name},{city},</script><script>,{bad}"
+    for n, (name, city, bad) in enumerate(
+        [
+            *[("Ann", "Rome", "x"), ("", "", "x"), ("Θάλεια", "", "x")],
+            *[("Long " * 40, "Oslo", "x"), ("Bad", "", ""), ("<b>Last", "", "x")],
+        ]
+    )
+]
 #: What a hostile mail would do: run, load, leave, post, close the page's own element.
 HOSTILE = """<!doctype html><html><head><title>x</title></head><body>
 <p id="hello">Dear {{ name }}{% if city %} of {{ city }}{% endif %},</p>
@@ -99,25 +103,14 @@ def written(tmp_path_factory: pytest.TempPathFactory) -> Write:
     @cache
     def write(html: str = HOSTILE, *words: str) -> Path:
         folder = tmp_path_factory.mktemp("letter")
-        (folder / "templates").mkdir(parents=True)
         (folder / "attachments").mkdir()
         (folder / "attachments" / "dot.png").write_bytes(DOT)
-        (folder / "letter.toml").write_text(CAMPAIGN)
-        for name, text in {
+        texts = {
             "subject": "Hello {{ name }}",
             "html": html,
             "text": "Dear {{ name }},\n{{ note|int + 1 }}{{ bad[0].upper() }}",
-        }.items():
-            (folder / "templates" / name).write_text(text)
-        rows = [("Ann", "Rome", "x"), ("", "", "x"), ("Θάλεια", "", "x")]
-        rows += [("Long " * 40, "Oslo", "x"), ("Bad", "", ""), ("<b>Last", "", "x")]
-        pl.DataFrame(
-            [
-                {"id": f"k{n}", "email": f"r{n}@inbox.example", "name": name}
-                | {"city": city, "note": "</script><script>", "bad": bad}
-                for n, (name, city, bad) in enumerate(rows)
-            ]
-        ).write_csv(folder / "list.csv")
+        }
+        lay_out(folder, CAMPAIGN, texts, PEOPLE)
         asked = ["preview", "letter.toml", "--no-open", "--json", *words]
         done = subprocess.run(
             [sys.executable, "-m", "engine", *asked],

@@ -5,28 +5,14 @@ from pathlib import Path
 
 import polars as pl
 import pytest
-from handmade import Handmade, make
+from handmade import Handmade, campaign_file, make
 
 from engine import api, history, planning, rundir
 from engine.errors import CampaignError, RunLocked
 from engine.manifest import Manifest
 from engine.planning import Plan
 
-CAMPAIGN = """\
-name = "next"
-kind = "transactional"
-[recipients]
-source = "next.csv"
-key = "id"
-[message]
-from = "Shop <shop@harbour.example>"
-subject = "subject.txt.j2"
-html = "body.html.j2"
-[provider]
-name = "cloudmails"
-token = { env = "SHOP_KEY" }
-[audience]
-"""
+CAMPAIGN = campaign_file("next", source="next.csv", below="[audience]\n")
 #: Of ten readers: two accepted, one refused, one perhaps sent, one not at all.
 STROKES = [("accepted", [0, 1]), ("rejected", [2]), ("doubt", [3])]
 

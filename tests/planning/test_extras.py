@@ -11,6 +11,7 @@ from pathlib import Path
 import icalendar
 import polars as pl
 import pytest
+from handmade import draw_up
 
 from engine import api, planning, rundir
 from engine.campaign import Campaign
@@ -71,17 +72,6 @@ def write(tmp_path: Path) -> Write:
         return file
 
     return write_files
-
-
-def draw_up(file: Path, occasion: Occasion | None = None) -> Plan:
-    """Plan a campaign, and let the run exist."""
-    campaign = api.load(file)
-    folder = file.parent / "runs" / campaign.name
-    folder.mkdir(parents=True, exist_ok=True)
-    directory = rundir.create(folder, rehearsal=False)
-    plan = planning.draw_up(campaign, campaign.list(), directory, occasion=occasion)
-    plan.manifest.write(directory)
-    return plan
 
 
 def rendered(plan: Plan) -> Rendered:

@@ -5,30 +5,18 @@ from pathlib import Path
 
 import polars as pl
 import pytest
+from handmade import campaign_file, draw_up, lay_out
 
-from engine import api, planning, rundir, snapshot
+from engine import api, planning, snapshot
 from engine.crew.maker import Maker
 from engine.errors import CampaignError
 from engine.planning import Plan
 from engine.preview.choose import chosen
 from engine.proof import Prover, Wanted, prove
 
-CAMPAIGN = """\
-name = "letter"
-kind = "transactional"
-[recipients]
-source = "list.csv"
-key = "id"
-[message]
-from = "Shop <shop@harbour.example>"
-subject = "subject.txt.j2"
-html = "body.html.j2"
-[message.metadata]
-variant = "{{ campaign.variant }}"
-[provider]
-name = "cloudmails"
-token = { env = "SHOP_KEY" }
-"""
+CAMPAIGN = campaign_file(
+    below='[message.metadata]\nvariant = "{{ campaign.variant }}"\n'
+)
 TWO = """
 [[variants]]
 name = "a"
@@ -54,11 +42,8 @@ ROWS = 400
 @pytest.fixture
 def home(tmp_path: Path) -> Path:
     """Make a folder with a list and templates."""
-    (tmp_path / "templates").mkdir()
-    for name, text in TEMPLATES.items():
-        (tmp_path / "templates" / name).write_text(text)
-    lines = [f"{n:03},reader{n}@inbox.example,{'yn'[n % 2]}" for n in range(ROWS)]
-    (tmp_path / "list.csv").write_text("\n".join(["id,email,odd", *lines]) + "\n")
+    people = [f"{n:03},reader{n}@inbox.example,{'yn'[n % 2]}" for n in range(ROWS)]
+    lay_out(tmp_path, CAMPAIGN, TEMPLATES, ["id,email,odd", *people])
     return tmp_path
 
 
@@ -221,12 +206,8 @@ def test_a_row_that_fails_fails_alone_among_the_variants(home: Path) -> None:
 def test_a_run_that_is_taken_up_makes_the_same_bytes(home: Path) -> None:
     """From the run's own files, whatever became of the campaign's."""
     (home / "letter.toml").write_text(CAMPAIGN + TWO)
-    campaign = api.load(home / "letter.toml")
-    folder = home / "runs" / "letter"
-    folder.mkdir(parents=True)
-    directory = rundir.create(folder, rehearsal=False)
-    drawn = planning.draw_up(campaign, campaign.list(), directory)
-    drawn.manifest.write(directory)
+    drawn = draw_up(home / "letter.toml")
+    directory = drawn.directory
     for name in TEMPLATES:
         (home / "templates" / name).write_text("other")
     again = planning.take_up(directory, planning.as_planned(drawn.manifest))
