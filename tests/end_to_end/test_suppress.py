@@ -2,27 +2,18 @@
 
 import json
 import shutil
-import subprocess
-import sys
 import urllib.request
 from pathlib import Path
 
 import pytest
-from end_to_end.desk import Desk, Site
+from end_to_end.desk import Desk, Ended, Site, looked
 
 from engine.suppression import Suppressions
 
 
-def typed(home: Path, *words: str) -> subprocess.CompletedProcess[str]:
+def typed(home: Path, *words: str) -> Ended:
     """Run a command in a folder."""
-    return subprocess.run(
-        [sys.executable, "-m", "engine", "suppress", *words],
-        cwd=home,
-        capture_output=True,
-        text=True,
-        check=False,
-        env={"PYTHONPATH": str(Path(__file__).parents[2]), "PATH": "/usr/bin:/bin"},
-    )
+    return looked(home, "suppress", *words)
 
 
 def test_a_list_goes_out_and_comes_in_again(tmp_path: Path) -> None:
@@ -30,17 +21,17 @@ def test_a_list_goes_out_and_comes_in_again(tmp_path: Path) -> None:
     here, there = tmp_path / "here", tmp_path / "there"
     here.mkdir()
     there.mkdir()
-    assert typed(here, "add", "Ann@Example.com", "--reason", "asked").returncode == 0
-    assert typed(here, "export", "../list.csv").returncode == 0
+    assert typed(here, "add", "Ann@Example.com", "--reason", "asked").code == 0
+    assert typed(here, "export", "../list.csv").code == 0
     told = typed(there, "import", "../list.csv", "--json")
-    assert json.loads(told.stdout) == {"entered": 1}
-    (entry,) = json.loads(typed(there, "list", "--json").stdout)["entries"]
+    assert json.loads(told.out) == {"entered": 1}
+    (entry,) = json.loads(typed(there, "list", "--json").out)["entries"]
     assert (entry["address"], entry["reason"]) == ("ann@example.com", "asked")
-    assert json.loads(typed(there, "import", "../list.csv", "--json").stdout) == {
+    assert json.loads(typed(there, "import", "../list.csv", "--json").out) == {
         "entered": 0
     }
-    assert typed(there, "remove", "ANN@example.com").returncode == 0
-    assert json.loads(typed(there, "list", "--json").stdout) == {"entries": []}
+    assert typed(there, "remove", "ANN@example.com").code == 0
+    assert json.loads(typed(there, "list", "--json").out) == {"entries": []}
 
 
 @pytest.mark.parametrize(
@@ -59,16 +50,16 @@ def test_bad_input_is_refused_by_name(
     """One clear error, and nothing entered."""
     (tmp_path / "odd.csv").write_text("name,town\nAnn,Ulm\n")
     told = typed(tmp_path, *words)
-    assert told.returncode == 2
-    assert said in told.stderr
-    assert "Traceback" not in told.stderr
+    assert told.code == 2
+    assert said in told.err
+    assert "Traceback" not in told.err
 
 
 def test_an_entry_keeps_its_scope_on_the_way(tmp_path: Path) -> None:
     """Who left one campaign has not left all of them; --campaign goes before it."""
     typed(tmp_path, "add", "ann@a.example", "--campaign", "letter")
     typed(tmp_path, "add", "bob@b.example")
-    assert typed(tmp_path, "export", "list.csv").returncode == 0
+    assert typed(tmp_path, "export", "list.csv").code == 0
     typed(tmp_path, "import", "list.csv", "--runs-dir", "there")
     typed(tmp_path, "import", "list.csv", "--runs-dir", "other", "--campaign", "x")
     (tmp_path / "own.csv").write_text("email,scope\ncy@c.example,oscillo\n")
@@ -76,7 +67,7 @@ def test_an_entry_keeps_its_scope_on_the_way(tmp_path: Path) -> None:
 
     def scopes(runs: str) -> list[str]:
         told = typed(tmp_path, "list", "--json", "--runs-dir", runs)
-        return [entry["scope"] for entry in json.loads(told.stdout)["entries"]]
+        return [entry["scope"] for entry in json.loads(told.out)["entries"]]
 
     assert scopes("there") == ["campaign:letter", "all", "all"]
     assert scopes("other") == ["campaign:x", "campaign:x"]
@@ -89,9 +80,9 @@ def test_a_list_as_a_provider_exports_it_is_taken(tmp_path: Path) -> None:
         "2026,Ann Lee <Ann@a.example>,x\n2026,n/a,x\n2026,bob@b.example,y\n2026,,z\n"
     )
     told = typed(tmp_path, "import", "list.csv", "--json", "--reason", "bounced")
-    assert json.loads(told.stdout) == {"entered": 2}
-    assert "2 rows without an address" in told.stderr
-    entries = json.loads(typed(tmp_path, "list", "--json").stdout)["entries"]
+    assert json.loads(told.out) == {"entered": 2}
+    assert "2 rows without an address" in told.err
+    entries = json.loads(typed(tmp_path, "list", "--json").out)["entries"]
     assert {(entry["address"], entry["reason"]) for entry in entries} == {
         ("ann@a.example", "bounced"),
         ("bob@b.example", "bounced"),
@@ -104,10 +95,10 @@ def test_a_mark_goes_out_and_comes_in_again(tmp_path: Path) -> None:
     there.mkdir()
     with Suppressions.open(tmp_path / "runs") as entries:
         entries.erase(["ann@a.example"])
-    assert typed(tmp_path, "export", "list.csv").returncode == 0
+    assert typed(tmp_path, "export", "list.csv").code == 0
     shutil.copy(tmp_path / "runs" / "suppressions.key", there)
     told = typed(tmp_path, "import", "list.csv", "--runs-dir", "there")
-    assert told.returncode == 0, told.stderr
+    assert told.code == 0, told.err
     with Suppressions.open(there) as entries:
         assert entries.are_erased(["Ann@A.example", "bob@b.example"]) == [True, False]
 
