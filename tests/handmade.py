@@ -24,6 +24,18 @@ from engine.rundir import RunDirectory
 
 MESSAGE = 'subject = "subject.txt.j2"\nhtml = "body.html.j2"\n'
 PROVIDER = 'name = "cloudmails"\n'
+#: Values of the keys of `[provider]` that some providers need.
+SETTINGS: dict[str, str | bool] = {
+    "username": "user",
+    "account_id": "a1",
+    "email": "ops@harbour.example",
+    "domain": "harbour.example",
+    "stream_type": "broadcast",
+    "format": "json",
+    "priority": "standard",
+    "test_mode": False,
+    "markdown": False,
+}
 #: What a stroke makes of its rows; each is one batch, but for `skipped`.
 STROKES = ("accepted", "rejected", "doubt", "intent", "retryable", "skipped")
 

@@ -9,33 +9,16 @@ import json
 
 import polars as pl
 import pytest
+from end_to_end.desk import CAMPAIGN as LETTER
 from end_to_end.desk import Desk, Site
 from oracle.judge import Judge, same
 from oracle.lists import Messy
 
-CAMPAIGN = """
-name = "messy"
-kind = "transactional"
-
-[recipients]
-source = "list.ndjson"
-key = "id"
-name = "name"
-
-[message]
-from = "Shop <shop@harbour.example>"
-subject = "letter/subject.txt.j2"
-html = "letter/body.html.j2"
-text = "letter/body.txt.j2"
-
-[provider]
-name = "cloudmails"
-token = { env = "LETTER_TOKEN" }
-
-[limits]
-batch_size = 1000
-workers = 8
-"""
+CAMPAIGN = (
+    LETTER.replace('name = "letter"', 'name = "messy"')
+    .replace('source = "list.csv"', 'source = "list.ndjson"\nname = "name"')
+    .replace("batch_size = 10\nworkers = 4", "batch_size = 1000\nworkers = 8")
+)
 HTML = """\
 <p title="{{ name }}">Dear {{ name }}, {{ note }}: {{ 100 // (share | int) }}.</p>
 {% if note == "bomb" %}{{ "boom" * (share | int) }}{% endif %}"""

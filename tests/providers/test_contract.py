@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 import pytest
+from handmade import SETTINGS
 from hypothesis import example, given
 from hypothesis import strategies as st
 
@@ -41,19 +42,6 @@ ENVELOPE = Envelope(
     header_names=("X-Campaign",),
 )
 NAMES = sorted(providers.NAMES)
-
-#: Values of the keys of `[provider]` that some providers need.
-SETTINGS: dict[str, str | bool] = {
-    "username": "user",
-    "account_id": "a1",
-    "email": "ops@harbour.example",
-    "domain": "harbour.example",
-    "stream_type": "broadcast",
-    "format": "json",
-    "priority": "standard",
-    "test_mode": False,
-    "markdown": False,
-}
 
 
 def make(name: str, batch_size: int | None = None) -> Provider:

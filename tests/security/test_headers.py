@@ -9,6 +9,7 @@ from typing import Any
 
 import polars as pl
 import pytest
+from handmade import SETTINGS
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
@@ -31,16 +32,6 @@ ENVELOPE = Envelope(
     varying=frozenset({Feature.HEADERS, Feature.REPLY_TO}),
     header_names=("X-Word",),
 )
-SETTINGS: dict[str, str | bool] = {
-    "username": "user",
-    "account_id": "a1",
-    "email": "ops@harbour.example",
-    "domain": "harbour.example",
-    "stream_type": "broadcast",
-    "priority": "standard",
-    "test_mode": False,
-    "markdown": False,
-}
 #: The name of a provider, and the form of its messages where it has two.
 WAYS = [
     ("cloudflare", "json"),
