@@ -134,31 +134,38 @@ def agrees(env: Environment, origin: Sources, name: str, rows: list[Any]) -> Non
             assert form.rows() == [orjson.dumps({"part": text}) for text in expected]
 
 
-@pytest.mark.parametrize("escape", [True, False])
+@pytest.fixture(scope="module")
+def family(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> tuple[Environment, Sources]:
+    """Templates that are read once for all rows."""
+    escape = getattr(request, "param", True)
+    return house(tmp_path_factory.mktemp("t"), escape=escape)
+
+
+@pytest.mark.parametrize("family", [True, False], indirect=True)
 @settings(deadline=None)
 @given(pieces=st.lists(st.sampled_from(CUT), max_size=6), rows=ROWS)
 def test_what_is_cut_has_the_bytes_of_jinja(
-    tmp_path_factory: pytest.TempPathFactory,
-    pieces: list[str],
-    rows: list[Any],
-    *,
-    escape: bool,
+    family: tuple[Environment, Sources], pieces: list[str], rows: list[Any]
 ) -> None:
     """Whatever stands beside what, in whatever rows."""
-    folder = tmp_path_factory.mktemp("t")
-    env, origin = house(folder, escape=escape, page="".join(pieces))
-    agrees(env, origin, "page", rows)
+    env, origin = family
+    page = "".join(pieces)
+    name = f"page-{hash(page)}"
+    (origin.directory / name).write_text(page, encoding="utf-8")
+    Tree.read(env, origin, name)
+    agrees(env, origin, name, rows)
 
 
 @pytest.mark.parametrize("name", ["layout", "middle", "child"])
 @settings(deadline=None)
 @given(rows=ROWS)
 def test_inheritance_is_flattened(
-    tmp_path_factory: pytest.TempPathFactory, rows: list[Any], name: str
+    family: tuple[Environment, Sources], rows: list[Any], name: str
 ) -> None:
     """Blocks in blocks, over two parents, with macros of the child's."""
-    env, origin = house(tmp_path_factory.mktemp("t"), escape=True)
-    agrees(env, origin, name, rows)
+    agrees(*family, name, rows)
 
 
 @pytest.mark.parametrize(("text", "reason"), UNCUT.items())

@@ -201,7 +201,7 @@ def test_what_is_in_doubt_stays_so_and_they_are_not_sent_to_again(
 ) -> None:
     """Whoever asks to send again what is in doubt does not reach them."""
     site = start_sandbox(error_after_every=1)
-    assert letter.send(site.url).code == 4
+    assert letter.send(site.url, "--set=limits.batch_size=100").code == 4
     before, mailed = letter.results(), site.accepted()
     assert erase(letter).code == 0
     assert letter.results()["status"].equals(before["status"])
