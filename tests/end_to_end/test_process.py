@@ -61,7 +61,7 @@ def test_the_first_interrupt_drains_and_a_resume_finishes(
     assert slow_site.ask("stats")["twice"] == []
 
 
-@pytest.mark.long
+@pytest.mark.slow
 @pytest.mark.parametrize("gap", [0.0, 0.02, 0.05, 0.1, 0.2])
 def test_more_interrupts_while_a_run_ends_change_nothing_of_what_is_told(
     desk: Desk, start_sandbox: Callable[..., Site], gap: float
