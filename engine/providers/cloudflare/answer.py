@@ -14,6 +14,7 @@ Source:
 
 import re
 from collections.abc import Iterator, Mapping
+from functools import lru_cache
 from typing import NamedTuple
 
 import orjson
@@ -144,6 +145,7 @@ def _addresses(value: object) -> list[str]:
     ]
 
 
+@lru_cache(256)  # an answer names again whom the request named
 def _key(address: str) -> str:
     """Write an address so that the same one in another form is equal."""
     return ascii_domain(parse_mailbox(address).address.casefold()).casefold()
