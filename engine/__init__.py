@@ -5,7 +5,7 @@
 The house, from the doors down; a file imports only from floors below its own:
 
     doors      cli/  api
-    machine    job lookup │ run report receiver/ track/ fetch │
+    machine    job lookup │ run report receiver/ track/ fetch │ worker │
                deliver overtaken preview/ trial │ crew/ proof/ │
                planning/ reconcile verify/ intake erase/ │ stop history cloudmailin/
     edges      recipients/  journal/  wire  pace/  results  events/  secret

@@ -45,17 +45,20 @@ def test_429s_in_mid_run_pause_every_worker(
 
 
 @pytest.mark.parametrize(
-    ("faults", "doubtful"),
+    ("faults", "doubtful", "size"),
     [
-        ({"unavailable_every": 4, "retry_after": 0.1}, False),
-        ({"error_before_every": 4}, True),
-        ({"error_after_every": 4}, True),
-        ({"reset_after_every": 4}, True),
-        ({"close_after_every": 4}, True),
-        ({"truncate_every": 4}, True),
-        ({"garble_every": 4}, True),
-        ({"html_every": 4}, True),
-        ({"empty_every": 4}, True),
+        ({"unavailable_every": 4, "retry_after": 0.1}, False, 10),
+        ({"error_before_every": 4}, True, 10),
+        ({"error_after_every": 4}, True, 10),
+        ({"reset_after_every": 4}, True, 10),
+        ({"close_after_every": 4}, True, 10),
+        ({"truncate_every": 4}, True, 10),
+        ({"garble_every": 4}, True, 10),
+        ({"html_every": 4}, True, 10),
+        ({"empty_every": 4}, True, 10),
+        # Many leave together.
+        ({"unavailable_every": 4, "retry_after": 0.1}, False, 1),
+        ({"reset_after_every": 4}, True, 1),
     ],
 )
 def test_what_was_surely_not_accepted_is_sent_again_and_the_rest_is_in_doubt(
@@ -63,11 +66,12 @@ def test_what_was_surely_not_accepted_is_sent_again_and_the_rest_is_in_doubt(
     start_sandbox: Callable[..., Site],
     faults: dict[str, object],
     doubtful: bool,  # noqa: FBT001 - a parameter of the table
+    size: int,
 ) -> None:
     """Nobody is mailed twice; accepted rows are all there; doubt is named, exit 4."""
     site = start_sandbox(**faults)
     desk.list(160)
-    ended = desk.send(site.url, "--json")
+    ended = desk.send(site.url, "--json", f"--set=limits.batch_size={size}")
     results = desk.results()
     counts = ended.json["counts"]
     said = set(results.filter(status="accepted")["address"])
