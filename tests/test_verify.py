@@ -234,6 +234,22 @@ def test_a_results_file_that_is_none_is_told(
     assert told in wrong(verified)["results"][0]
 
 
+def test_a_flipped_byte_of_the_results_is_told_wherever_it_is(tmp_path: Path) -> None:
+    """Also where the file opens well, and a row of it cannot be read later."""
+    emails = [f"reader{n}@inbox.example" for n in range(500)]
+    run = make(tmp_path, [("accepted", list(range(500)))], emails=emails)
+    path = run.directory.results
+    whole, late = path.read_bytes(), 0
+    for place in range(100, len(whole), len(whole) // 40):
+        damaged = bytearray(whole)
+        damaged[place] ^= 0xFF
+        path.write_bytes(damaged)
+        check = verify(run.directory).checks[3]
+        opened = check.told == "500 rows"
+        late += opened and any("cannot be read" in told for told in check.examples)
+    assert late
+
+
 def test_an_edited_snapshot_is_found(run: Handmade) -> None:
     """One address of the frozen list is another: nothing can be held against it."""
     path = run.directory.recipients

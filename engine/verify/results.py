@@ -21,6 +21,8 @@ _OPEN: Final = (Status.PENDING.value, Status.IN_DOUBT.value)
 _IDENTITY: Final = ("key", "address", "message_id", "provider")
 _REST: Final = tuple(name for name in COLUMNS if name not in {"row", *_IDENTITY})
 _OF_FILE: Final = "_of_file"
+#: What a damaged file raises: at its opening, or not before a row of it is read.
+_UNREADABLE: Final = (pl.exceptions.PolarsError, OSError)
 
 
 class ResultsFile:
@@ -43,8 +45,8 @@ class ResultsFile:
             schema = dict(scan.collect_schema())
             metadata = pl.read_parquet_metadata(self._path)
             found, ordered = rows_in_order(scan)
-        except (pl.exceptions.PolarsError, OSError) as error:
-            self._check.fault(f"{self._path}: cannot be read: {error}")
+        except _UNREADABLE as error:
+            self._unreadable(error)
             return
         if schema != COLUMNS:
             self._check.fault(f"{self._path}: has other columns than results have")
@@ -64,7 +66,12 @@ class ResultsFile:
         if self._scan is None or not expected.height:
             return
         first, last = expected["row"][0], expected["row"][-1]
-        found = self._scan.filter(pl.col("row").is_between(first, last)).collect()
+        try:
+            found = self._scan.filter(pl.col("row").is_between(first, last)).collect()
+        except _UNREADABLE as error:
+            self._unreadable(error)
+            self._scan = None  # told once, and not of every piece
+            return
         joined = expected.join(found, on="row", how="left", suffix=_OF_FILE)
         judged = joined.with_columns(
             missing=pl.col(f"status{_OF_FILE}").is_null(),
@@ -80,6 +87,9 @@ class ResultsFile:
         for row in faulty.head(EXAMPLES).iter_rows(named=True):
             self._check.fault(_sentence(row))
         self._check.wrong += max(0, faulty.height - EXAMPLES)
+
+    def _unreadable(self, error: Exception) -> None:
+        self._check.fault(f"{self._path}: cannot be read: {error}")
 
 
 def _differs(names: Iterable[str]) -> pl.Expr:
