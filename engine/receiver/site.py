@@ -140,13 +140,20 @@ class Site:
 
     def app(self) -> Starlette:
         """Return the pages as an ASGI application."""
-        return Starlette(
+        app = Starlette(
             routes=[
-                Route("/u/{token}", self._unsubscribe, methods=["GET", "POST"]),
-                Route("/{key}", self._show, methods=["GET"]),
-                Route("/{key}/{provider}", self._receive, methods=["GET", "POST"]),
+                Route(f"{path}{end}", page, methods=methods)
+                for path, page, methods in (
+                    ("/u/{token}", self._unsubscribe, ["GET", "POST"]),
+                    ("/{key}", self._show, ["GET"]),
+                    ("/{key}/{provider}", self._receive, ["GET", "POST"]),
+                )
+                for end in ("", "/")
             ]
         )
+        # RFC 8058 forbids a redirect, and a sender of events may not follow one.
+        app.router.redirect_slashes = False
+        return app
 
     async def _show(self, request: Request) -> Response:
         """Tell who knows the key what came since the start."""

@@ -63,6 +63,17 @@ async def test_one_click_unsubscribes_from_the_list(visitor: Visitor) -> None:
     assert len(visitor.entered()) == 1
 
 
+@pytest.mark.parametrize("path", ["{link}", "{link}/", "/u/", "/u", "/", "/k/none/"])
+@pytest.mark.parametrize("method", ["GET", "POST"])
+async def test_nothing_is_ever_redirected(
+    visitor: Visitor, method: str, path: str
+) -> None:
+    """A link works with a slash at its end, and what is unknown is told so."""
+    answer = await visitor.client.request(method, path.format(link=visitor.link))
+    assert answer.status_code in ([200] if "{link}" in path else [404, 405])
+    assert bool(visitor.entered()) is (method == "POST" and "{link}" in path)
+
+
 async def test_a_look_changes_nothing(visitor: Visitor) -> None:
     """Scanners follow every link: GET and HEAD only show the page."""
     page = await visitor.client.get(visitor.link)
