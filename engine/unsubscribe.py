@@ -32,6 +32,8 @@ _MARK_BYTES: Final = 32
 _SIGNATURE_BYTES: Final = 16
 _KEY: Final = re.compile(r"[0-9a-f]{64}")
 
+#: The file of the keys in the runs folder.
+KEYS: Final = "unsubscribe.keys"
 #: Header fields of a mail with a link, RFC 8058 section 3.1.
 ONE_CLICK: Final = "List-Unsubscribe=One-Click"
 

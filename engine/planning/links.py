@@ -201,7 +201,7 @@ def headers(campaign: Campaign) -> dict[str, Words[str]]:
 
 
 def _keys(runs: Path) -> Path:
-    return runs / "unsubscribe.keys"
+    return runs / unsubscribe.KEYS
 
 
 def _marks(runs: Path) -> Path:

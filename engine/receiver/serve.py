@@ -10,7 +10,6 @@ import trio
 from hypercorn.config import Config
 from hypercorn.trio import serve as hypercorn_serve
 
-from engine import unsubscribe
 from engine.receiver.line import Line
 from engine.receiver.site import PATIENCE, Counts, Gate, Site
 
@@ -49,7 +48,7 @@ async def serve(
         task_status: given by `nursery.start`.
 
     Raises:
-        StoreError: the events cannot be kept there.
+        StoreError: the events cannot be kept there, or the keys not be read.
         OSError: the port cannot be listened on.
     """
     line = Line(runs, counts.add)
@@ -61,8 +60,7 @@ async def serve(
     config.include_server_header = False
     if tls is not None:
         config.certfile, config.keyfile = str(tls.certificate), str(tls.key)
-    keys = unsubscribe.keys(runs / "unsubscribe.keys")
-    site = Site(gate, line, runs, keys, counts, patience=patience)
+    site = Site(gate, line, runs, counts, patience=patience)
     app = cast("Any", site.app())
     async with trio.open_nursery() as nursery:
         await nursery.start(line.run)

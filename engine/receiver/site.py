@@ -28,14 +28,14 @@ from starlette.responses import (
 )
 from starlette.routing import Route
 
-from engine import webhooks
+from engine import unsubscribe, webhooks
 from engine.errors import EventsError, StoreError
 from engine.event import Event
 from engine.intake import Taken
 from engine.receiver import pages
 from engine.receiver.line import Line
 from engine.suppression import EVERYWHERE, Suppressions
-from engine.unsubscribe import Keys
+from engine.unsubscribe import Subject
 from engine.webhooks.base import unknown
 from engine.webhooks.signature import Signature
 
@@ -115,10 +115,13 @@ class Site:
     Args:
         gate: who is let in to post.
         line: keeps what is posted.
-        runs: the runs folder, where those who unsubscribe are entered.
-        keys: of the links to unsubscribe.
+        runs: the runs folder, where the keys of the links are, and where those who
+            unsubscribe are entered.
         counts: told of everything that comes.
         patience: seconds for a post to come in whole.
+
+    Raises:
+        StoreError: the keys cannot be read or made.
     """
 
     def __init__(
@@ -126,7 +129,6 @@ class Site:
         gate: Gate,
         line: Line,
         runs: Path,
-        keys: Keys,
         counts: Counts,
         *,
         patience: float = PATIENCE,
@@ -134,7 +136,8 @@ class Site:
         self._gate = gate
         self._line = line
         self._runs = runs
-        self._keys = keys
+        self._path = runs / unsubscribe.KEYS
+        self._keys = unsubscribe.keys(self._path)
         self._counts = counts
         self._patience = patience
 
@@ -174,7 +177,11 @@ class Site:
 
     async def _unsubscribe(self, request: Request) -> Response:
         """Ask, or act; what is only looked at changes nothing."""
-        subject = self._keys.read(request.path_params["token"])
+        token = request.path_params["token"]
+        try:
+            subject = self._keys.read(token) or self._read_anew(token)
+        except StoreError:
+            return _page(pages.later(), 503, {"Retry-After": _AGAIN})
         if subject is None:
             return _page(pages.unknown(), 404)
         if request.method != "POST":
@@ -191,6 +198,15 @@ class Site:
         except StoreError:
             return _page(pages.later(), 503, {"Retry-After": _AGAIN})
         return _page(pages.done(None if everything else subject.list))
+
+    def _read_anew(self, token: str) -> Subject | None:
+        """Read the keys again, and by them the token: one may have been put in since.
+
+        A file that is gone is not made anew: the keys of the start still hold.
+        """
+        if self._path.exists():
+            self._keys = unsubscribe.keys(self._path)
+        return self._keys.read(token)
 
     def _enter(self, mark: bytes, scope: str) -> None:
         with Suppressions.open(self._runs) as suppressions:

@@ -106,6 +106,32 @@ async def test_a_link_that_is_not_ours_is_told(visitor: Visitor, method: str) ->
     assert visitor.entered() == []
 
 
+async def test_a_key_that_was_put_first_later_holds_at_once(visitor: Visitor) -> None:
+    """Mail that is signed with it goes out while the server runs; old links hold."""
+    path = visitor.runs / unsubscribe.KEYS
+    path.write_text(f"{'ab' * 32}\n{path.read_text()}")
+    token = unsubscribe.keys(path).token(Subject(b"m" * 32, "letters"))
+    for link in (f"/u/{token}", visitor.link):
+        assert (await visitor.client.get(link)).status_code == 200
+
+
+async def test_keys_that_cannot_be_read_just_now_are_no_wrong_link(
+    visitor: Visitor,
+) -> None:
+    """A file that is being written is damaged for a moment; one that is gone stays so.
+
+    Links of the keys that are known work meanwhile.
+    """
+    path = visitor.runs / unsubscribe.KEYS
+    path.write_text("half a k")
+    unknown = visitor.link[:-3] + "AAA"
+    assert (await visitor.client.get(unknown)).status_code == 503
+    assert (await visitor.client.get(visitor.link)).status_code == 200
+    path.unlink()
+    assert (await visitor.client.get(unknown)).status_code == 404
+    assert not path.exists()
+
+
 async def test_a_disk_that_fails_is_told(visitor: Visitor) -> None:
     """Nobody is told that they are unsubscribed while they are not."""
     with sqlite3.connect(visitor.runs / "suppressions.db") as db:
