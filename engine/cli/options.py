@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any, Literal, TypeVar, get_args
 
 import click
+from click.core import ParameterSource
 
 from engine.outcome import InDoubt, Status
 
@@ -127,6 +128,25 @@ def rules(command: Command) -> Command:
     return command
 
 
+def _kept(
+    ctx: click.Context,
+    parameter: click.Parameter,
+    value: Path,
+) -> Path:
+    """Refuse the usual folder where there is none: these are the runs of nobody.
+
+    What is entered in a folder beside no campaign protects nobody, and does so unseen.
+    """
+    named = ctx.get_parameter_source(str(parameter.name)) is not ParameterSource.DEFAULT
+    if not (named or value.is_dir()):
+        raise click.UsageError(
+            f"{value}: there are no runs here; go where those of your campaigns are, "
+            "or name the folder: --runs-dir DIR (one that you name is made)",
+            ctx,
+        )
+    return value
+
+
 def runs_dir(command: Command) -> Command:
     """Take where the runs are kept."""
     return click.option(
@@ -135,7 +155,8 @@ def runs_dir(command: Command) -> Command:
         default=Path("runs"),
         show_default=True,
         metavar="DIR",
-        help="Where the runs are kept.",
+        callback=_kept,
+        help="Where the runs are kept; else here, if they are.",
     )(command)
 
 

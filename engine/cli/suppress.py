@@ -18,7 +18,14 @@ from engine.cli import exits, options, output
 from engine.cli.exits import ExitCode
 from engine.errors import RecipientsError
 from engine.fetch import Copied, Fetch
-from engine.suppression import EVERYWHERE, MARKED, SCHEMA, Entry, Suppressions
+from engine.suppression import (
+    DATABASE,
+    EVERYWHERE,
+    MARKED,
+    SCHEMA,
+    Entry,
+    Suppressions,
+)
 
 #: Rows of a file entered in one transaction.
 AT_ONCE = 50_000
@@ -69,7 +76,7 @@ def add(
                 Entry(address, reason, "by hand", _scope_of(campaign))
                 for address in addresses
             )
-        _tell("entered", new, as_json=as_json)
+        _tell("entered", new, runs_dir, as_json=as_json)
     return ExitCode.DONE
 
 
@@ -88,7 +95,7 @@ def remove(
             gone = entries.remove(address, scope)
         if not gone:
             raise RecipientsError(f"{address}: is not on the list")
-        _tell("removed", gone, as_json=as_json)
+        _tell("removed", gone, runs_dir, as_json=as_json)
     return ExitCode.DONE
 
 
@@ -162,7 +169,7 @@ def import_(
         if without:
             told = f"{output.count(without, 'row')} without an address"
             output.line("warning", told, colour="yellow")
-        _tell("entered", new, as_json=as_json)
+        _tell("entered", new, runs_dir, as_json=as_json)
     return ExitCode.DONE
 
 
@@ -282,7 +289,9 @@ def _scope_of(campaign: str | None) -> str:
     return EVERYWHERE if campaign is None else f"campaign:{campaign}"
 
 
-def _tell(what: str, number: int, *, as_json: bool) -> None:
+def _tell(what: str, number: int, runs_dir: Path, *, as_json: bool) -> None:
+    """Tell how many, and in which file: there may be another beside other campaigns."""
     output.line(what, output.count(number, "address", "es"))
+    output.line("file", output.shown(runs_dir / DATABASE))
     if as_json:
         click.echo(json.dumps({what: number}))

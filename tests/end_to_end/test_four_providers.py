@@ -122,7 +122,9 @@ def post(desk: Desk) -> Iterator[Post]:
     """Start a receiver, and a sandbox that posts what happens to it."""
     variable = {"MAILVOLLEY_CLOUDMAILS_WEBHOOK_SECRET": SECRET}
     receiver, base = started(
-        desk.folder, "events", "serve", "--port", "0", "--json", **variable
+        desk.folder,
+        *("events", "serve", "--port", "0", "--json", "--runs-dir", "runs"),
+        **variable,
     )
     key = (desk.runs / "events.key").read_text().strip()
     url = f"{base}/{key}/{{provider}}"

@@ -13,7 +13,8 @@ Start = Callable[..., Site]
 def suppress(desk: Desk, *rows: int) -> None:
     """Enter the addresses of rows."""
     addresses = [f"reader{row}@inbox.example" for row in rows]
-    done = desk.run("suppress", "add", *addresses, "--reason", "unsubscribed")
+    where = ("--runs-dir", desk.runs)
+    done = desk.run("suppress", "add", *addresses, "--reason", "unsubscribed", *where)
     assert done.code == 0, done.err
 
 

@@ -6,13 +6,14 @@ import urllib.request
 from pathlib import Path
 
 import pytest
-from end_to_end.desk import Desk, Ended, Site, looked
+from end_to_end.desk import COMMAND, Desk, Ended, Site, looked
 
 from engine.suppression import Suppressions
 
 
 def typed(home: Path, *words: str) -> Ended:
-    """Run a command in a folder."""
+    """Run a command in a folder, where something was sent before."""
+    (home / "runs").mkdir(exist_ok=True)
     return looked(home, "suppress", *words)
 
 
@@ -32,6 +33,36 @@ def test_a_list_goes_out_and_comes_in_again(tmp_path: Path) -> None:
     }
     assert typed(there, "remove", "ANN@example.com").code == 0
     assert json.loads(typed(there, "list", "--json").out) == {"entries": []}
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("suppress", "add", "ann@example.com"),
+        ("suppress", "list"),
+        ("events", "serve", "--port", "0"),
+        ("erase", "ann@example.com", "--yes"),
+    ],
+)
+def test_a_folder_where_nothing_is_sent_from_is_refused(
+    tmp_path: Path, words: tuple[str, ...]
+) -> None:
+    """Beside no campaign nobody would be left out, and no link would be known."""
+    told = subprocess.run(
+        [COMMAND, *words], cwd=tmp_path, capture_output=True, text=True, check=False
+    )
+    assert told.returncode == 2
+    assert "runs: there are no runs here" in told.stderr
+    assert "--runs-dir DIR" in told.stderr
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_folder_that_is_named_is_made_and_told(desk: Desk) -> None:
+    """A first campaign may begin with the list of those who must not be mailed."""
+    told = desk.run("suppress", "add", "ann@example.com", "--runs-dir", "runs")
+    assert told.code == 0
+    assert "file       runs/suppressions.db" in told.err
+    assert "1 address" in desk.run("suppress", "add", "bob@example.com").err
 
 
 @pytest.mark.parametrize(

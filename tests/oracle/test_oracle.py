@@ -37,7 +37,7 @@ def lay_out(desk: Desk, messy: Messy) -> None:
             file.write(json.dumps(row._asdict()) + "\n")
     with (desk.folder / "left.csv").open("w", encoding="utf-8") as file:
         csv.writer(file).writerows([("email", "scope"), *messy.suppressed()])
-    assert 0 == desk.run("suppress", "import", "left.csv").code
+    assert 0 == desk.run("suppress", "import", "left.csv", "--runs-dir", desk.runs).code
 
 
 def ends_as_the_oracle_says(desk: Desk, site: Site, seed: int, count: int) -> None:
