@@ -16,7 +16,7 @@ from urllib.parse import urlsplit
 
 import polars as pl
 
-from engine import parquet, rundir
+from engine import parquet, results, rundir
 from engine.campaign import is_loopback
 from engine.errors import JournalError, RunError
 from engine.journal import Journal
@@ -132,6 +132,26 @@ def finished_at(
     """
     with opened(directory, manifest, only_look=only_look) as journal:
         return "" if journal is None else journal.fact("finished_at") or ""
+
+
+def expect_results(directory: RunDirectory) -> None:
+    """Refuse a run without results, and say how it comes by them.
+
+    Raises:
+        RunError: there is no such run, or there are none: not yet, or not any more.
+    """
+    manifest = Manifest.read(directory)
+    if directory.results.exists():
+        return
+    if finished_at(directory, manifest, only_look=True):
+        raise RunError(
+            f"{directory.results}: is gone, and the run is finished",
+            hint=results.anew(directory.path),
+        )
+    raise RunError(
+        f"{directory.path}: there are no results yet",
+        hint=f"finish the run: mailvolley resume {directory.path}",
+    )
 
 
 def sent(earlier: Sequence[Run], *, only_look: bool = False) -> pl.DataFrame:

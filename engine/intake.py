@@ -18,13 +18,12 @@ from typing import Final
 
 import polars as pl
 
-from engine import parquet, rundir
+from engine import history, parquet, rundir
 from engine.address import bare, normalised
-from engine.errors import RunError
 from engine.event import Event, EventType, RejectReason
 from engine.events import By, EventStore, Kept, Roster, Via
 from engine.manifest import Manifest
-from engine.results import COLUMNS, Header
+from engine.results import COLUMNS, Header, damaged
 from engine.rundir import RunDirectory
 from engine.suppression import Entry, Suppressions
 
@@ -122,23 +121,22 @@ def lay_out(directory: RunDirectory) -> Path:
         events came.
 
     Raises:
-        RunError: there is no such run, or it has no results yet.
+        RunError: there is no such run, or its results are not there or damaged.
         StoreError: the events cannot be read.
     """
+    history.expect_results(directory)
     manifest = Manifest.read(directory)
-    if not directory.results.exists():
-        raise RunError(
-            f"{directory.path}: there are no results yet",
-            hint=f"finish the run: mailvolley resume {directory.path}",
-        )
     header = Header.of(manifest)
     with EventStore.open(directory.path.parent.parent) as store:
         parts = (_FORM, manifest.sha256, store.last(), _changed(directory.results))
         state = " ".join(map(str, parts))
         if not _is_laid_out(directory.events, state):
             roster = Roster(manifest.run, header.planned_at)
-            for rows in parquet.groups(directory.results):
-                roster.add(rows.select(*COLUMNS))
+            try:
+                for rows in parquet.groups(directory.results):
+                    roster.add(rows.select(*COLUMNS))
+            except (pl.exceptions.PolarsError, OSError) as error:
+                raise damaged(directory.results) from error
             found = _matched(roster, store.about(header.provider))
             if _has_copies(manifest):
                 found = (_marked(some, directory.results) for some in found)

@@ -6,6 +6,8 @@ Memory holds one group of rows at a time.
 """
 
 import heapq
+import os
+import shlex
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -16,7 +18,7 @@ from typing import Generic, Self, TypeVar
 import polars as pl
 
 from engine import parquet, rundir
-from engine.errors import BrokenPromise, JournalError
+from engine.errors import BrokenPromise, JournalError, RunError
 from engine.manifest import Manifest
 from engine.outcome import Outcomes, Status
 from engine.record import BatchRecord, BatchState, RowFinding, RowOutcome
@@ -161,6 +163,19 @@ def write(
         _remove(aside)
         raise
     return counts
+
+
+def anew(run: Path) -> str:
+    """Say how results that are gone or damaged are made anew: nothing needs events."""
+    return (
+        "make it anew from the journal: "
+        f"mailvolley reconcile {shlex.quote(str(run))} --events {os.devnull}"
+    )
+
+
+def damaged(path: Path) -> RunError:
+    """Return what is to be raised of results that cannot be read."""
+    return RunError(f"{path}: is damaged", hint=anew(path.parent))
 
 
 def left_out(path: Path) -> dict[str, dict[str, int]]:

@@ -244,12 +244,22 @@ def test_events_are_laid_out_anew_when_there_are_new_ones_alone(run: Handmade) -
     ]
 
 
-def test_a_run_without_results_has_nothing_to_lay_beside(run: Handmade) -> None:
+@pytest.mark.parametrize(
+    ("finished", "said", "step"),
+    [
+        (True, "is gone, and the run is finished", "reconcile"),
+        (False, "no results yet", "resume"),
+    ],
+)
+def test_a_run_without_results_has_nothing_to_lay_beside(
+    tmp_path: Path, *, finished: bool, said: str, step: str
+) -> None:
     """It is told with the command that helps."""
-    run.directory.results.unlink()
-    with pytest.raises(RunError, match="no results yet") as caught:
+    run = make(tmp_path, [("accepted", [0])], finished=finished)
+    run.directory.results.unlink(missing_ok=True)
+    with pytest.raises(RunError, match=said) as caught:
         lay_out(run.directory)
-    assert "mailvolley resume" in caught.value.hint
+    assert f"mailvolley {step}" in caught.value.hint
 
 
 def test_a_suppression_is_of_one_form_and_one_scope(tmp_path: Path) -> None:

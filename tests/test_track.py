@@ -386,7 +386,7 @@ def test_a_rehearsal_cannot_be_asked_about(run: Handmade) -> None:
 def test_a_run_without_results_has_nobody_to_ask_about(run: Handmade) -> None:
     """It is told with the command that helps."""
     run.directory.results.unlink()
-    with pytest.raises(RunError, match="no results yet"):
+    with pytest.raises(RunError, match="is gone"):
         Track(run.directory, Options())
 
 

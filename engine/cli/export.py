@@ -1,15 +1,13 @@
 """`mailvolley export`: the results of a run as a file, all of them or some."""
 
-import os
 from pathlib import Path
 
 import click
 import polars as pl
 
-from engine import export
+from engine import export, history, results
 from engine.cli import exits, options, output
 from engine.cli.exits import ExitCode
-from engine.errors import RunError
 from engine.manifest import Manifest
 from engine.outcome import Status
 from engine.rundir import RunDirectory
@@ -44,11 +42,7 @@ def command(
     with exits.told(as_json=as_json):
         directory = RunDirectory(run)
         manifest = Manifest.read(directory)
-        if not directory.results.exists():
-            raise RunError(
-                f"{run}: there are no results yet",
-                hint=f"finish the run: {output.command('resume', run)}",
-            )
+        history.expect_results(directory)
         wanted = pl.scan_parquet(directory.results).filter(
             pl.col("status").is_in([status.value for status in statuses])
         )
@@ -57,11 +51,7 @@ def command(
             rows = wanted.select(pl.len()).collect().item()
             export.write(wanted, out, never=files)
         except pl.exceptions.PolarsError as error:
-            anew = output.command("reconcile", str(run), "--events", os.devnull)
-            raise RunError(
-                f"{directory.results}: the results are damaged",
-                hint=f"make them anew from the journal: {anew}",
-            ) from error
+            raise results.damaged(directory.results) from error
         output.line("rows", f"{rows:,}")
         output.exported(out)
         if as_json:

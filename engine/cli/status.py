@@ -1,7 +1,6 @@
 """`mailvolley status`: what became of a run, or of all runs of a campaign."""
 
 import json
-import os
 from collections import Counter
 from collections.abc import Mapping
 from contextlib import suppress
@@ -111,6 +110,9 @@ def _settled(directory: RunDirectory, manifest: Manifest) -> dict[str, Any]:
         with suppress(pl.exceptions.PolarsError, OSError):  # damaged: told by `_show`
             facts["left_out"] = results.left_out(directory.results)
             facts["variants"] = results.by_variant(directory.results)
+    elif finished:
+        told = f"{output.shown(directory.results)}: is gone"
+        facts |= {"error": told, "next": results.anew(directory.path)}
     return facts
 
 
@@ -195,10 +197,9 @@ def _show(directory: RunDirectory, facts: dict[str, Any]) -> None:
         try:
             _show_trouble(directory)
         except (pl.exceptions.PolarsError, OSError):
-            output.line("error", "the results are damaged", colour="red")
-            run = output.shown(directory.path)
-            anew = output.command("reconcile", run, "--events", os.devnull)
-            output.line("next", f"{anew}   # makes them anew from the journal")
+            error = results.damaged(directory.results)
+            output.line("error", str(error), colour="red")
+            output.line("next", error.hint)
             return
         output.line("results", output.shown(directory.results))
     if facts["status"] == "unfinished" and not facts["rehearsal"]:

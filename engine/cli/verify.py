@@ -6,6 +6,7 @@ from typing import Any
 
 import click
 
+from engine import results
 from engine.cli import exits, options, output
 from engine.cli.exits import ExitCode
 from engine.outcome import Status
@@ -145,15 +146,20 @@ def _sentence(example: Example) -> str:
     return f"row {example.row}  {who}, held {example.held}{told}"
 
 
+def _mend(verified: Verified, run: Path) -> str:
+    """Say what to do about a broken promise."""
+    if verified.repairable and not (verified.audit and verified.audit.broken):
+        return results.anew(run)
+    return "restore from a backup what was changed; if nothing was, please report this"
+
+
 def _next_steps(verified: Verified, run: Path, events: Path | None) -> list[str]:
     shown = output.shown(run)
     counts, audit = verified.counts, verified.audit
     file = "FILE" if events is None else output.shown(events)
     reconcile = output.command("reconcile", shown, "--events", file)
     if verified.broken:
-        return [
-            "restore from a backup what was changed; if nothing was, please report this"
-        ]
+        return [_mend(verified, run)]
     if counts[Status.PENDING]:
         return [output.command("resume", shown)]
     if verified.outdated:

@@ -9,7 +9,7 @@ from typing import Any
 import polars as pl
 from pydantic import ValidationError
 
-from engine import recipients, rundir
+from engine import history, recipients, rundir
 from engine.campaign import Campaign
 from engine.errors import RunError
 from engine.manifest import Manifest
@@ -143,11 +143,7 @@ def rows_of(
     Raises:
         RunError: there are no results, or no row ended so.
     """
-    if not directory.results.exists():
-        raise RunError(
-            f"{directory.path}: has no results",
-            hint=f"finish it first: mailvolley resume {directory.path}",
-        )
+    history.expect_results(directory)
     wanted = pl.scan_parquet(directory.results).filter(
         pl.col("status").is_in([status.value for status in statuses])
     )

@@ -32,6 +32,8 @@ class Verified:
         checks: what was looked at, in order.
         counts: rows by status, by the journal; empty if that cannot be told.
         outdated: rows of which the journal knows more than the results file.
+        repairable: whether nothing is wrong but the results file, which the journal
+            makes anew.
         audit: what the provider's events say; None without any, or if our own records
             cannot be held against them.
     """
@@ -41,6 +43,7 @@ class Verified:
     checks: list[Check]
     counts: dict[Status, int]
     outdated: int
+    repairable: bool
     audit: Audited | None
 
     @property
@@ -81,6 +84,7 @@ class _Verification:
         self._templates = Check("templates")
         self._journal = Check("journal")
         self._results = Check("results")
+        self._of_file = 0
         self._file = ResultsFile(directory.results, self._results)
 
     def run(self, path: Path | None, *, complete: bool) -> Verified:
@@ -98,12 +102,15 @@ class _Verification:
         audit = None
         if path is not None and counts:
             audit = self._audit(path, complete=complete)
+        checks = [self._snapshot, self._templates, self._journal, self._results]
+        wrong = sum(check.wrong for check in checks)
         return Verified(
             campaign=self._manifest.campaign,
             run=self._manifest.run,
-            checks=[self._snapshot, self._templates, self._journal, self._results],
+            checks=checks,
             counts={status: counts[status] for status in Status} if counts else {},
             outdated=self._file.outdated,
+            repairable=bool(counts) and 0 < wrong == self._of_file,
             audit=audit,
         )
 
@@ -149,6 +156,7 @@ class _Verification:
         except (BrokenPromise, JournalError) as error:
             self._results.fault(str(error))
             return Counter()
+        self._of_file = self._results.wrong
         if counts.total() != self._manifest.rows:
             self._results.fault(
                 f"{counts.total():,} outcomes for {self._manifest.rows:,} rows"

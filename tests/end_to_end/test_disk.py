@@ -166,17 +166,28 @@ def test_nothing_is_made_from_a_damaged_list(desk: Desk, sandbox: Site) -> None:
 
 
 @pytest.mark.slow
-def test_damaged_results_are_told_and_made_anew(desk: Desk, sandbox: Site) -> None:
-    """They are made from the journal, and the command that does so is named."""
+@pytest.mark.parametrize("gone", [True, False])
+def test_results_that_are_lost_are_told_and_made_anew(
+    desk: Desk, sandbox: Site, *, gone: bool
+) -> None:
+    """They are made from the journal, and whoever misses them names the command."""
     desk.send(sandbox.url)
     run = desk.run_directory()
-    (run / "results.parquet").write_bytes(b"PAR1")
-    told = desk.run("status", run)
-    tried = desk.run("retry", run, "--yes")
-
-    assert "the results are damaged" in told.err
-    assert "--events /dev/null" in told.err
-    assert tried.code == 2
-    assert "Traceback" not in told.err + tried.err
+    if gone:
+        (run / "results.parquet").unlink()
+    else:
+        (run / "results.parquet").write_bytes(b"PAR1")
+    anew = f"mailvolley reconcile {run} --events /dev/null"
+    for words, code in (
+        (("status", run), 0),
+        (("verify", run), 70),
+        (("retry", run, "--yes"), 2),
+        (("export", run, "--out", "all.csv"), 2),
+        (("events", "show", run), 2),
+    ):
+        told = desk.run(*words)
+        assert told.code == code, told.err
+        assert f"next       make it anew from the journal: {anew}" in told.err
+        assert "Traceback" not in told.err
     assert desk.run("reconcile", run, "--events", "/dev/null").code == 0
     assert set(desk.results()["status"]) == {"accepted"}

@@ -85,6 +85,6 @@ def test_damaged_results_are_named_with_what_to_do(desk: Desk, sandbox: Site) ->
 
     told = desk.run("export", desk.run_directory(), "--out", "all.csv")
     assert told.code == 2
-    assert "the results are damaged" in told.err
+    assert "results.parquet: is damaged" in told.err
     assert "mailvolley reconcile" in told.err
     assert not (desk.folder / "all.csv").exists()
