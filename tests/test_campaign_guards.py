@@ -95,12 +95,32 @@ def test_guards_are_read_and_survive_the_manifest(tmp_path: Path) -> None:
             "",
             "needs its offset from UTC: 2026-12-24T18:00:00+01:00",
         ),
-        ('start_by = "soon"', "", "must be a moment: 2026-12-24T18:00:00+01:00"),
+        (
+            'start_by = "soon"',
+            "",
+            "write a moment without quotes: 2026-12-24T18:00:00+01:00",
+        ),
         (
             "",
             '[canary]\nwait = "soon"',
             '[canary] wait = "soon": write a duration: "1h 30m"',
         ),
+        (
+            "",
+            '[canary]\nwait = "4s"',
+            '"2d" or "PT1H30M", or a number of seconds: 90',
+        ),
+        (
+            "",
+            '[canary]\nshare = "10%"',
+            '[canary] share = "10%": write a share: 0.1 for 10 %',
+        ),
+        (
+            "",
+            "[variants]\nname = 'b'\nshare = 0.1",
+            "[variants]: write [[variants]], with two brackets, once for each",
+        ),
+        ("expect = { min = 9, max = 3 }", "", "[expect] has max 3 below min 9"),
         ("", "[stop]\nrejected_share = 5", "rejected_share = 5: must be below 1"),
         ("", '[lint]\nallow = ["postal"]', '"postal" is no rule'),
     ],

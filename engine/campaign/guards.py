@@ -4,7 +4,7 @@ import re
 from typing import Annotated
 from urllib.parse import urlsplit
 
-from pydantic import BeforeValidator, Field, field_validator
+from pydantic import BeforeValidator, Field, ValidationInfo, field_validator
 from pydantic_core import PydanticCustomError
 
 from engine.campaign.values import Mailbox, Section, duration, is_loopback
@@ -21,7 +21,8 @@ def _seconds(value: object) -> object:
     try:
         return duration(value).total_seconds()
     except ValueError as error:
-        raise PydanticCustomError("value", "{told}", {"told": str(error)}) from None
+        told = f"{error}, or a number of seconds: 90"
+        raise PydanticCustomError("value", "{told}", {"told": told}) from None
 
 
 Share = Annotated[float, Field(gt=0, lt=1, allow_inf_nan=False)]
@@ -86,6 +87,18 @@ class Expect(Section):
         strict=False,
         description="share by which the list may differ from the last run's: 0.2",
     )
+
+    @field_validator("max")
+    @classmethod
+    def _above_min(cls, most: int | None, info: ValidationInfo) -> int | None:
+        least = info.data.get("min")
+        if most is not None and least is not None and most < least:
+            raise PydanticCustomError(
+                "body",
+                "has max {most} below min {least}",
+                {"most": most, "least": least},
+            )
+        return most
 
 
 class Lint(Section):

@@ -22,11 +22,12 @@ WORDS = {
     "bool_type": "must be true or false",
     "dict_type": "must be a section of its own",
     "finite_number": "must be a finite number",
+    "float_parsing": "write a share: 0.1 for 10 %",  # all else is strictly a number
     "float_type": "must be a number",
     "greater_than": "must be above {gt:g}",
     "greater_than_equal": "must be at least {ge}",
     "int_type": "must be a whole number",
-    "datetime_type": "must be a moment: 2026-12-24T18:00:00+01:00",
+    "datetime_type": "write a moment without quotes: 2026-12-24T18:00:00+01:00",
     "less_than": "must be below {lt:g}",
     "less_than_equal": "must be at most {le}",
     "model_type": "must be a section of its own",
@@ -65,7 +66,8 @@ def sentence(detail: ErrorDetails) -> str:
         case "model_type" if loc[-1] == "token":
             return f"{place}: write {wanted}"
     wrong = _wrong(detail, wanted)
-    if kind in UNSHOWN or "token" in loc:
+    is_table = isinstance(detail["input"], dict)
+    if kind in UNSHOWN or is_table or "token" in loc:
         return f"{place}: {wrong}"
     return f"{place} = {_shown(detail)}: {wrong}"
 
@@ -78,6 +80,9 @@ def _wrong(detail: ErrorDetails, wanted: str) -> str:
             return f"write {wanted}"
         case "literal_error":
             return f"write {context['expected']}".replace("'", '"')
+        case "tuple_type" if isinstance(detail["input"], dict):
+            place = ".".join(map(str, detail["loc"]))
+            return f"write [[{place}]], with two brackets, once for each"
         case _ if kind in WORDS:
             return WORDS[kind].format(**context)
         case _:

@@ -104,7 +104,8 @@ def _size(campaign: Campaign, run: Circumstances) -> Iterator[Finding]:
     most, count = run.max_recipients, run.mailable
     if most is not None and count > most:
         told = f"{count:,} are to be mailed, and --max-recipients is {most:,}"
-        yield Finding.of("L14", told, severity=Severity.ERROR)
+        remedy = "look whether the list is the right one; else raise --max-recipients"
+        yield Finding.of("L14", told, severity=Severity.ERROR, remedy=remedy)
     expect = campaign.expect
     if run.partial:
         return

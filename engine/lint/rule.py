@@ -153,8 +153,9 @@ _RULES: Final = (
         "L14",
         _W,
         Where.RUN,
-        "the audience is not of the expected size",
-        "look whether the list is the right one; else mend `expect` in the campaign",
+        "the audience is not of the expected size; an error where [expect] or "
+        "--max-recipients says which",
+        "look whether the list is the right one; else mend [expect] in the campaign",
     ),
     Rule(
         "L15",

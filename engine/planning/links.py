@@ -25,6 +25,9 @@ from engine.unsubscribe import ONE_CLICK, Keys, Subject
 
 #: What templates call the link.
 NAME: Final = "unsubscribe_url"
+_NO_SECTION: Final = (
+    'is the link of an [unsubscribe] section: write one with url = "https://…"'
+)
 HEADER: Final = "List-Unsubscribe"
 POST: Final = "List-Unsubscribe-Post"
 _FINGERPRINT: Final = 16
@@ -104,6 +107,8 @@ class LinkingRenderer(Renderer):
     ) -> None:
         super().__init__(directory, parts, campaign, **more)
         self.links = links
+        if links is None:
+            self.elsewhere = {NAME: _NO_SECTION}
 
     @property
     def columns(self) -> frozenset[str] | None:

@@ -109,6 +109,7 @@ class Renderer:
 
     Attributes:
         uncut: parts that are rendered row by row, which takes longer, and why.
+        elsewhere: what is said of names that are no columns, and why they may be meant.
 
     Raises:
         TemplateError: a template is not there, does not compile or includes one that
@@ -126,6 +127,7 @@ class Renderer:
         watch: Watch | None = None,
     ) -> None:
         self.uncut: dict[str, str] = {}
+        self.elsewhere: Mapping[str, str] = {}
         self._watch = watch
         self._sources = Sources(directory)
         self._plain = environment(self._sources, escape=False)
@@ -238,7 +240,9 @@ class Renderer:
             TemplateError: with every such name, its file and line.
         """
         known = list(columns)
-        problems = [p for tree in self._trees for p in tree.missing(known)]
+        problems = [
+            p for tree in self._trees for p in tree.missing(known, self.elsewhere)
+        ]
         if problems:
             raise BadTemplate(*dict.fromkeys(problems))
 

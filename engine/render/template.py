@@ -16,7 +16,7 @@ template of the folder.
 
 import difflib
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -73,11 +73,21 @@ class Tree:
             origin.read_all()
         return tree
 
-    def missing(self, columns: Iterable[str]) -> Iterator[str]:
-        """Name each variable that is no column, with the place that asks for it."""
+    def missing(
+        self, columns: Iterable[str], elsewhere: Mapping[str, str]
+    ) -> Iterator[str]:
+        """Name each variable that is no column, with the place that asks for it.
+
+        Args:
+            columns: what there is.
+            elsewhere: what is to be said of names that are of something else.
+        """
         known = list(columns)
         for name, (template, line) in self.asked.items():
-            if name not in known:
+            if name not in known and name in elsewhere:
+                where = self.origin.where(template, line)
+                yield f'{where}: "{name}" {elsewhere[name]}'
+            elif name not in known:
                 near = difflib.get_close_matches(name, known, n=1)
                 hint = (
                     f'did you mean "{near[0]}"?'

@@ -170,9 +170,9 @@ def test_l07_is_about_the_real_thing_alone(home: Path) -> None:
 
 def test_l14_more_than_may_be_mailed_is_refused(home: Path) -> None:
     """--max-recipients is a number that nobody can forget to look at."""
-    assert "3 are to be mailed, and --max-recipients is 2" in str(
-        refusal(home, max_recipients=2)
-    )
+    told = str(refusal(home, max_recipients=2))
+    assert "3 are to be mailed, and --max-recipients is 2" in told
+    assert "else raise --max-recipients" in told
     assert engine.plan(None, home / "letter.toml", max_recipients=3).findings == []
 
 
@@ -350,6 +350,16 @@ def test_headers_are_not_written_twice(home: Path) -> None:
         ),
     )
     assert "[message.headers] List-Unsubscribe" in str(refusal(home))
+
+
+def test_a_link_without_its_section_is_told(home: Path) -> None:
+    """It is no column that the list lacks."""
+    section = '[unsubscribe]\nurl = "https://mail.harbour.example"\nlist = "readers"\n'
+    change(home / "letter.toml", (section, ""))
+    assert (
+        '"unsubscribe_url" is the link of an [unsubscribe] section: write one with'
+        in str(refusal(home))
+    )
 
 
 def test_a_column_cannot_take_the_name_of_the_link(home: Path) -> None:
