@@ -145,6 +145,17 @@ class Suppressions:
         insert = "INSERT OR IGNORE INTO suppression VALUES (?, ?, ?, ?, ?)"
         return self._database.write(insert, [row])
 
+    def scopes(self, mark: bytes) -> set[str]:
+        """Return where somebody is entered, by their mark.
+
+        Raises:
+            StoreError: it cannot be read.
+        """
+        query = "SELECT scope FROM suppression WHERE address = ?"
+        return {
+            scope for (scope,) in self._database.read(query, (MARKED + mark.hex(),))
+        }
+
     def erase(self, addresses: Iterable[str]) -> int:
         """Forget addresses, and keep of each what is needed never to mail it again.
 

@@ -42,6 +42,9 @@ _ASK: Final = """<h1>Unsubscribe?</h1>
 _DONE: Final = """<h1>You are unsubscribed</h1>
 <p>You will get no more mail {what}. A message that is on its way already may still
 arrive.</p>"""
+_MORE: Final = """<form method="post">
+<button class="quiet" name="scope" value="all">Unsubscribe from everything</button>
+</form>"""
 _UNKNOWN: Final = """<h1>This link does not work</h1>
 <p>It may have been cut off in your mail program. Please use the link in the message
 again, or answer to the message.</p>"""
@@ -55,9 +58,13 @@ def ask(name: str) -> str:
 
 
 def done(name: str | None) -> str:
-    """Return the page that confirms; None: everything."""
+    """Return the page that confirms; None: everything.
+
+    Whoever has left one list can leave the others, too.
+    """
     what = "of any kind" if name is None else f"from the list {escape(name)}"
-    return _page("Unsubscribed", _DONE.format(what=what))
+    more = "" if name is None else f"\n{_MORE}"
+    return _page("Unsubscribed", _DONE.format(what=what) + more)
 
 
 def unknown() -> str:

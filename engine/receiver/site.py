@@ -185,7 +185,7 @@ class Site:
         if subject is None:
             return _page(pages.unknown(), 404)
         if request.method != "POST":
-            return _page(pages.ask(subject.list))
+            return await self._looked_at(subject)
         # Without a body it is the one list: whoever is slow is believed all the same.
         body = None
         with trio.move_on_after(self._patience):
@@ -198,6 +198,21 @@ class Site:
         except StoreError:
             return _page(pages.later(), 503, {"Retry-After": _AGAIN})
         return _page(pages.done(None if everything else subject.list))
+
+    async def _looked_at(self, subject: Subject) -> Response:
+        """Ask whoever opens a link, or tell them that they have left already."""
+        scope = f"list:{subject.list}"
+        try:
+            left = await trio.to_thread.run_sync(self._left, subject.mark)
+        except StoreError:  # whoever presses the button will be told
+            left = set()
+        if left.isdisjoint({EVERYWHERE, scope}):
+            return _page(pages.ask(subject.list))
+        return _page(pages.done(None if EVERYWHERE in left else subject.list))
+
+    def _left(self, mark: bytes) -> set[str]:
+        with Suppressions.open(self._runs) as suppressions:
+            return suppressions.scopes(mark)
 
     def _read_anew(self, token: str) -> Subject | None:
         """Read the keys again, and by them the token: one may have been put in since.

@@ -97,6 +97,21 @@ async def test_the_page_lets_choose_this_list_or_everything(
     assert visitor.entered() == [(entered, "unsubscribed")]
 
 
+async def test_whoever_has_left_is_told_so_when_they_look_again(
+    visitor: Visitor,
+) -> None:
+    """They are not asked anew; from a list alone they may go on to leave everything."""
+    await visitor.client.post(visitor.link, data={"scope": "list"})
+    page = await visitor.client.get(visitor.link)
+    assert "You are unsubscribed" in page.text
+    assert "letters &amp; more" in page.text
+    assert 'value="all"' in page.text
+    await visitor.client.post(visitor.link, data={"scope": "all"})
+    page = await visitor.client.get(visitor.link)
+    assert "no more mail of any kind" in page.text
+    assert "<form" not in page.text
+
+
 @pytest.mark.parametrize("method", ["GET", "POST"])
 async def test_a_link_that_is_not_ours_is_told(visitor: Visitor, method: str) -> None:
     """In words for people, and nobody is entered."""
