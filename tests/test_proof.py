@@ -262,6 +262,27 @@ def test_same_bodies_are_grouped_and_others_compared(plan: Make) -> None:
     alike = prove(plan(rows, text=f"{words} {{{{ name }}}}")).alike
     assert (alike.rows, alike.groups) == (6, [(6, 0)])
     assert alike.share == 1.0
+    assert alike.least is not None
+    assert 0 < alike.least < 1
+    assert alike.sample == 8
+
+
+def test_a_row_is_counted_once_and_the_first_ones_are_shown(plan: Make) -> None:
+    """A link in both bodies is one; the mean is of what the largest is of.
+
+    And the examples are the first rows, whichever way through the template they take.
+    """
+    rows = [
+        {"email": f"r{n}@inbox.example", "name": "", "x": "y" if n % 2 else ""}
+        for n in range(20)
+    ]
+    body = "Hi {{ name }}, {% if x %}odd{% endif %} http://a.example/x"
+    proof = prove(plan(rows, html=f"<p>{body}</p>", text=body))
+    assert {c.rows for c in proof.look.links.values()} == {20}
+    sizes = proof.to_dict()["sizes"]
+    assert 0 < sizes["mean"] <= sizes["largest"]
+    for gap in proof.empties:
+        assert [example.row for example in gap.count.examples] == [0, 1, 2]
 
 
 @pytest.mark.slow
@@ -309,5 +330,5 @@ def test_the_command_tells_people_and_programs(tmp_path: Path, plan: Make) -> No
         ("{% if points > 3 %}", 1),
         ("{% if points > 3 %}", 1),
     ]
-    assert "“Hi ▯,” without name" in done.stderr
+    assert "“Hi ▯,” where nothing is printed of name, text:1" in done.stderr
     assert "1 row (2)" in done.stderr

@@ -7,6 +7,7 @@ from itertools import groupby
 from engine.cli import output
 from engine.planning import Plan
 from engine.proof import Branch, Proof, prove
+from engine.proof.alike import Alike
 from engine.proof.count import Count
 from engine.proof.looking import CLIPPED, LONG_SUBJECT
 
@@ -63,7 +64,8 @@ def _gaps(proof: Proof) -> Iterator[str]:
             continue
         names = ", ".join(point.names)
         place = f"{point.template}:{point.line}" if point.line else point.template
-        yield f"{_rows(empty.count)}: “{empty.reads}” without {names}, {place}"
+        gap = f"“{empty.reads}” where nothing is printed of {names}"
+        yield f"{_rows(empty.count)}: {gap}, {place}"
 
 
 def _columns(proof: Proof) -> Iterator[str]:
@@ -105,7 +107,7 @@ def _look(proof: Proof) -> Iterator[tuple[str, str, str | None]]:
         yield "size", told, "yellow" if bad else None
     alike = proof.alike
     if alike.share is not None:
-        told = f"two messages share {alike.share:.0%} of their words"
+        told = _likeness(alike)
         if alike.rows > proof.rows * ALIKE:
             count, first = alike.groups[0]
             told += (
@@ -113,6 +115,16 @@ def _look(proof: Proof) -> Iterator[tuple[str, str, str | None]]:
                 f"{count:,} the same as row {first}"
             )
         yield "alike", told, None
+
+
+def _likeness(alike: Alike) -> str:
+    """Say how alike the messages of the sample are, links and tags aside."""
+    if alike.least == 1:
+        return f"all {alike.sample:,} messages that were compared have the same words"
+    return (
+        f"of {alike.sample:,} messages, two share {alike.share:.0%} of their words "
+        "(the median)"
+    )
 
 
 def _links(proof: Proof) -> Iterator[str]:

@@ -32,13 +32,17 @@ class Alike:
     Attributes:
         rows: rows whose body another row has, too.
         groups: the largest groups of such rows: how many, and the first of them.
-        share: of four-word runs that two messages share, at the median, from 0 to 1;
-            None where there are not two.
+        share: of four-word runs that two messages share, at the median over the pairs
+            of a sample, from 0 to 1; None where there are not two.
+        least: likewise, of the two that share the least.
+        sample: messages that were compared.
     """
 
     rows: int
     groups: list[tuple[int, int]]
     share: float | None
+    least: float | None
+    sample: int
 
 
 @dataclass(slots=True)
@@ -86,7 +90,7 @@ class Likeness:
     def told(self) -> Alike:
         """Say what messages have in common."""
         if not self.hashes:
-            return Alike(0, [], None)
+            return Alike(0, [], None, None, 0)
         known = pl.concat(self.hashes)
         groups = (
             known.group_by("body")
@@ -94,20 +98,22 @@ class Likeness:
             .filter(pl.col("rows") > 1)
         )
         largest = groups.sort("rows", "first", descending=[True, False]).head(_GROUPS)
+        shares = self._shares()
         return Alike(
             rows=int(groups["rows"].sum()),
             groups=list(largest.select("rows", "first").iter_rows()),
-            share=self._share(),
+            share=statistics.median(shares) if shares else None,
+            least=min(shares, default=None),
+            sample=len(self.sample),
         )
 
-    def _share(self) -> float | None:
+    def _shares(self) -> list[float]:
         sets = [shingles for _, shingles in self.sample]
-        shares = [
+        return [
             len(one & other) / len(one | other) if one | other else 1.0
             for place, one in enumerate(sets)
             for other in sets[:place]
         ]
-        return statistics.median(shares) if shares else None
 
 
 def _shingles(body: str) -> frozenset[int]:

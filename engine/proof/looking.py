@@ -53,7 +53,7 @@ class Look:
         long_subjects: rows whose subject is cut off in most inboxes.
         longest_subject: in characters.
         largest: HTML, in bytes; text where there is none.
-        bytes: of all bodies.
+        bytes: of all bodies that `largest` is one of.
         clipped: rows that Gmail cuts off.
         too_large: rows that no request to the provider has room for.
         braces: rows with something that looks unrendered, by part.
@@ -98,8 +98,8 @@ class Look:
         self._subjects(parts["subject"], messages, keys)
         for part, column in parts.items():
             self._braces(part, column, messages, keys)
-            if part != "subject":
-                self._links(column, messages, keys)
+        bodies = [column for part, column in parts.items() if part != "subject"]
+        self._links(bodies, messages, keys)
         self._sizes(parts, messages, keys, provider)
 
     def _subjects(
@@ -127,9 +127,16 @@ class Look:
             told = said[0].strip() if said else ""
             note(self.braces, part, Example(messages.rows[place], keys[place], told))
 
-    def _links(self, column: pl.Series, messages: Messages, keys: list[str]) -> None:
-        for place in column.str.contains("http://", literal=True).arg_true():
-            for link in set(_LINK.findall(column[place])):
+    def _links(
+        self, bodies: list[pl.Series], messages: Messages, keys: list[str]
+    ) -> None:
+        """Count the links of each message once, in however many of its bodies."""
+        found: dict[int, set[str]] = {}
+        for column in bodies:
+            for place in column.str.contains("http://", literal=True).arg_true():
+                found.setdefault(place, set()).update(_LINK.findall(column[place]))
+        for place in sorted(found):
+            for link in sorted(found[place]):
                 if link in self.links or len(self.links) < LINKS:
                     example = Example(messages.rows[place], keys[place])
                     note(self.links, link, example)
@@ -146,7 +153,7 @@ class Look:
         for place in (shown.arg_max() or 0,):
             example = Example(messages.rows[place], keys[place])
             self.largest.add(int(shown[place]), example)
-        self.bytes += sum(int(size.sum()) for size in sizes.values())
+        self.bytes += int(shown.sum())
         if "html" in sizes:
             for place in (sizes["html"] > CLIPPED).arg_true():
                 told = f"{int(shown[place]):,} bytes"

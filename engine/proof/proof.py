@@ -195,6 +195,8 @@ class Proof:
                 "rows": alike.rows,
                 "groups": [{"rows": n, "row": row} for n, row in alike.groups],
                 "share": None if alike.share is None else round(alike.share, 4),
+                "least": None if alike.least is None else round(alike.least, 4),
+                "sample": alike.sample,
             },
             "coverage": {
                 "branches": len(branches),

@@ -9,7 +9,7 @@ import polars as pl
 
 from engine.message import Messages
 from engine.proof.alike import Likeness
-from engine.proof.count import Count, Counts, Example, merge, note
+from engine.proof.count import SHOWN, Count, Counts, Example, merge, note
 from engine.proof.looking import Look
 from engine.proof.snippet import Snippet, snippet
 from engine.proof.watching import Point, Trail
@@ -169,21 +169,22 @@ class Reader:
         places: dict[tuple[tuple[int, ...], ...], list[int]] = {}
         for place in kept:
             places.setdefault(ways[place], []).append(place)
+        rows, keys = chunk["row"].to_list(), chunk["key"].to_list()
         for way, there in places.items():
             if way not in self._passed:
                 if len(self._passed) >= WAYS:
                     self._passed.clear()
                 self._passed[way] = frozenset(self._trail.passed(way))
             points = [self._trail.points[number] for number in self._passed[way]]
-            row, key = chunk["row"][there[0]], chunk["key"][there[0]]
-            gaps = 0
+            examples = [Example(rows[place], keys[place]) for place in there[:SHOWN]]
+            here, gaps = Count(len(there), examples), 0
             for point, number in zip(points, self._passed[way], strict=True):
-                note(sheet.points, point, Example(row, key), len(there))
+                sheet.points.setdefault(point, Count()).merge(here)
                 if point.kind == "slot":
                     gaps += 1
                     self._see(sheet, point, number, chunk[there[0]])
             if gaps:
-                sheet.consider(row, badness=gaps * GAP, size=0)
+                sheet.consider(rows[there[0]], badness=gaps * GAP, size=0)
 
     def _see(self, sheet: Sheet, point: Point, number: int, row: pl.DataFrame) -> None:
         """Render a row once more, to see what is read around a gap."""
