@@ -191,6 +191,7 @@ def plan(
     max_recipients: int | None = None,
     runs_dir: PathLike | None = None,
     sandbox: bool = False,
+    refuse: bool = True,
 ) -> Plan:
     """Check a campaign against its list without sending, and without any network.
 
@@ -206,6 +207,8 @@ def plan(
         runs_dir: where the runs are kept, with the suppressions; else `runs/` beside
             the templates.
         sandbox: check it for the sandbox, which takes any address.
+        refuse: whether a broken rule that is not allowed raises; else it is only among
+            the findings of the plan.
 
     Raises:
         CampaignError: the campaign, a template or the list is wrong.
@@ -221,6 +224,7 @@ def plan(
         keep=False,
         before=history.before(runs / loaded.name, base_url),
         max_recipients=max_recipients,
+        refuses=refuse,
     )
     folder = Path(tempfile.mkdtemp(prefix="mailvolley-plan-"))
     try:

@@ -332,3 +332,28 @@ def test_the_command_tells_people_and_programs(tmp_path: Path, plan: Make) -> No
     ]
     assert "“Hi ▯,” where nothing is printed of name, text:1" in done.stderr
     assert "1 row (2)" in done.stderr
+
+
+def test_the_command_renders_all_though_a_rule_is_broken(
+    tmp_path: Path, plan: Make
+) -> None:
+    """How many rows break it is what one wants to know; it is refused afterwards."""
+    rows = [{"email": f"r{n}@inbox.example", "name": ""} for n in range(30)]
+    plan(rows, text="Hi {{ name }},{{ 1 // (name|length) }}")
+    pl.DataFrame(rows).write_csv(tmp_path / "list.csv")
+    words = "plan letter.toml --recipients list.csv --render-all --sandbox --json"
+    done = subprocess.run(
+        [sys.executable, "-m", "engine", *words.split()],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 2, done.stderr
+    told = json.loads(done.stdout)
+    assert (told["status"], told["exit"]) == ("refused", 2)
+    assert "L27" in told["error"]["message"]
+    assert "--allow L27" in told["error"]["next"]
+    assert told["proof"]["failed"] == 30
+    assert "proof      30 rows rendered; 30 cannot be" in done.stderr
+    assert done.stderr.count("L27") == 2  # what is wrong, and how it is overridden

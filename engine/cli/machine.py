@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 from engine.cli.interrupt import at_once
 
 if TYPE_CHECKING:
-    from engine import api, campaign, job, lint, preview, proof, sandbox, trial
+    from engine import api, campaign, job, planning, preview, proof, sandbox, trial
     from engine.cli import looking, proving, sending
 
 #: Parts that are the command line's own, but heavy.
@@ -23,8 +23,8 @@ __all__ = [
     "api",
     "campaign",
     "job",
-    "lint",
     "looking",
+    "planning",
     "preview",
     "proof",
     "proving",

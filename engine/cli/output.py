@@ -157,9 +157,15 @@ def show_plan(plan: "Plan") -> None:
 
 
 def show_findings(plan: "Plan") -> None:
-    """Tell what the rules found: rows left out, warnings, and errors allowed."""
+    """Tell what the rules found: rows left out, warnings, and errors allowed.
+
+    Others refuse the plan, and are told as that.
+    """
     labels = {"row": "left out", "warning": "warning", "error": "allowed"}
+    allowed = plan.campaign.lint.allow
     for finding in plan.findings:
+        if finding.severity == "error" and finding.id not in allowed:
+            continue
         told = f"{finding}"
         if finding.severity == "warning":
             told += f"; {finding.fix}"

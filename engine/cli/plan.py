@@ -8,6 +8,7 @@ import click
 
 from engine.cli import exits, machine, options, output
 from engine.cli.exits import ExitCode
+from engine.errors import CampaignError
 
 if TYPE_CHECKING:
     from engine.planning import Plan
@@ -82,6 +83,7 @@ def command(
             max_recipients=max_recipients,
             runs_dir=runs_dir,
             sandbox=sandbox,
+            refuse=not render_all,  # what all rows show is wanted all the more then
         )
         if is_online:
             machine.looking.look(plan, resolver, selectors)
@@ -92,14 +94,20 @@ def command(
 
 
 def show(plan: "Plan", proof: "Proof | None" = None, *, as_json: bool) -> ExitCode:
-    """Show a plan to a person, or to a program; with what every row has shown."""
+    """Show a plan to a person, or to a program; with what every row has shown.
+
+    Rules that are broken and not allowed come last, and refuse it after all.
+    """
     output.show_plan(plan)
     good = output.show_sample(plan)
     if proof is not None:
         machine.proving.show(proof)
     output.say()
     campaign = output.shown(plan.campaign.file)
-    if good:
+    error = _refusal(plan)
+    if error is not None:
+        exits.tell(error, ExitCode.REFUSED, hint=error.hint, as_json=False)
+    elif good:
         output.line("next", output.command("send", campaign, "--sandbox"))
     else:
         output.line(
@@ -110,7 +118,7 @@ def show(plan: "Plan", proof: "Proof | None" = None, *, as_json: bool) -> ExitCo
             json.dumps(
                 {
                     "campaign": plan.manifest.campaign,
-                    "status": "planned",
+                    **_end(error),
                     "counts": plan.counts,
                     "rows": plan.manifest.rows,
                     "left_out": plan.left_out,
@@ -137,6 +145,23 @@ def show(plan: "Plan", proof: "Proof | None" = None, *, as_json: bool) -> ExitCo
                 }
             )
         )
-    if not good:
+    if error is not None or not good:
         return ExitCode.REFUSED
     return ExitCode.SOME_FAILED if proof and proof.failed else ExitCode.DONE
+
+
+def _refusal(plan: "Plan") -> CampaignError | None:
+    """Return what refuses a plan that was drawn up all the same."""
+    try:
+        machine.planning.refuse(plan.findings, plan.campaign)
+    except CampaignError as error:
+        return error
+    return None
+
+
+def _end(error: CampaignError | None) -> dict[str, object]:
+    """Return how it ended, for a program."""
+    if error is None:
+        return {"status": "planned"}
+    told = {"message": str(error), "next": error.hint}
+    return {"status": "refused", "exit": int(ExitCode.REFUSED), "error": told}

@@ -112,7 +112,8 @@ def draw_up(
             partial=limit is not None,
         )
     )
-    check.refuse(found, campaign)
+    if occasion.refuses:
+        check.refuse(found, campaign)
     manifest = Manifest(
         campaign=campaign.name,
         run=directory.run,

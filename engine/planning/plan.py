@@ -146,6 +146,8 @@ class Occasion:
         owned: whether the caller owns the campaign.
         before: the campaign's last run, or None.
         max_recipients: how many may be mailed; None: any number.
+        refuses: whether errors among the findings refuse the plan; else the caller
+            tells them, after what the plan shows: see `planning.refuse`.
     """
 
     generation: int = 1
@@ -159,6 +161,7 @@ class Occasion:
     owned: bool = False
     before: Before | None = None
     max_recipients: int | None = None
+    refuses: bool = True
 
     @property
     def is_real(self) -> bool:
