@@ -30,12 +30,21 @@ async def look(
         resolver: asks.
         selectors: of the DKIM keys that sign the mail, as the provider names them.
         verified: what the provider says; None: it was not asked.
+
+    Raises:
+        LookUpFailed: nobody has told anything.
     """
     wanted = dict.fromkeys(selectors)
     if verified is not None and verified.selector:
         wanted.setdefault(verified.selector)
     domain = sender.domain_of(campaign.message.sender)
     published = await _published(domain, list(wanted), resolver)
+    if verified is None and published.is_empty:
+        why = next(iter(published.unreachable.values()))
+        raise LookUpFailed(
+            f"{why}; nothing was checked",
+            hint="see to the network, or ask another name server: --resolver ADDRESS",
+        )
     return list(authenticity.look(published, verified))
 
 

@@ -16,6 +16,7 @@ from engine.errors import CampaignError, LookUpFailed
 
 #: Seconds for one name, all servers and tries together.
 PATIENCE: Final = 5.0
+_LAST_PORT: Final = 65535
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,11 +46,19 @@ class Resolver:
         try:
             if host:
                 ipaddress.ip_address(host)
-            return cls(host, int(port))
+            number = int(port)
         except ValueError:
+            number = 0
+        if not 0 < number <= _LAST_PORT:
             raise CampaignError(
                 f"--resolver {place}: write an address, as 192.0.2.1 or 127.0.0.1:5353"
-            ) from None
+            )
+        return cls(host, number)
+
+    def __str__(self) -> str:
+        """Say who is asked."""
+        host = f"[{self.server}]" if ":" in self.server else self.server
+        return f"{host}:{self.port}" if host else "the name servers of this machine"
 
     async def texts(self, name: str) -> tuple[str, ...]:
         """Return the TXT records of a name, each joined to one text.
@@ -80,6 +89,8 @@ class Resolver:
             )
         except (dns.resolver.NXDOMAIN, dns.resolver.NoAnswer):
             return []
+        except dns.exception.Timeout as error:
+            raise LookUpFailed(f"no answer from {self}") from error
         except (dns.exception.DNSException, OSError, ValueError) as error:
             raise LookUpFailed(f"{type(error).__name__}: {error}") from error
         return list(answer)

@@ -21,6 +21,7 @@ import trio
 import engine
 from engine import online
 from engine.campaign import Campaign
+from engine.cli.exits import ExitCode, of_error
 from engine.errors import CampaignError, LookUpFailed
 from engine.resolver import Resolver
 from engine.sandbox import Faults, serve
@@ -131,7 +132,9 @@ def test_a_resolver_is_named_by_address_and_port(
     assert Resolver.of(place) == Resolver(server, port)
 
 
-@pytest.mark.parametrize("place", ["dns.example", "1.2.3.4:x", "53:53:x"])
+@pytest.mark.parametrize(
+    "place", ["dns.example", "1.2.3.4:x", "53:53:x", "127.0.0.1:99999", "127.0.0.1:0"]
+)
 def test_what_is_no_address_is_told(place: str) -> None:
     """A name server cannot be looked up by its name."""
     with pytest.raises(CampaignError, match="--resolver"):
@@ -167,6 +170,21 @@ async def test_a_silent_server_is_told_and_nothing_is_called_missing(
     asked = await resolver(nursery, NameServer(ZONE, silent=names))
     found = await online.look(campaign(tmp_path), asked)
     assert sorted(names) == sorted(f.text.split(" could")[0] for f in found)
+
+
+async def test_nobody_who_answers_is_no_success(
+    tmp_path: Path, nursery: trio.Nursery
+) -> None:
+    """It is one short sentence, and not that records are to be published."""
+    domain = "mail.harbour.org"
+    names = frozenset({domain, f"_dmarc.{domain}", "_dmarc.harbour.org"})
+    asked = await resolver(nursery, NameServer(ZONE, silent=names))
+    with pytest.raises(LookUpFailed) as caught:
+        await online.look(campaign(tmp_path), asked)
+    assert f"no answer from 127.0.0.1:{asked.port}; nothing was checked" == str(
+        caught.value
+    )
+    assert ExitCode.REFUSED == of_error(caught.value)
 
 
 async def test_cloudmailin_says_what_may_be_sent_from(tmp_path: Path) -> None:

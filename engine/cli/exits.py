@@ -50,7 +50,12 @@ def of_error(error: errors.EngineError) -> ExitCode:
     match error:
         case errors.RunLocked():
             return ExitCode.LOCKED
-        case errors.CampaignError() | errors.RunError() | errors.EventsError():
+        case (
+            errors.CampaignError()
+            | errors.RunError()
+            | errors.EventsError()
+            | errors.LookUpFailed()
+        ):
             return ExitCode.REFUSED
         case errors.CloudMailinError(kind=kind):
             return _ASKED[kind]

@@ -62,6 +62,12 @@ class Published:
     dkim: Mapping[str, tuple[str, ...] | None] = field(default_factory=dict)
     unreachable: Mapping[str, str] = field(default_factory=dict)
 
+    @property
+    def is_empty(self) -> bool:
+        """Whether nothing at all could be looked up."""
+        told = (self.receives, self.spf, self.dmarc, *self.dkim.values())
+        return all(one is None for one in told)
+
 
 def parents(domain: str) -> list[str]:
     """Return a domain and those above it, down to two labels, the longest first.
@@ -76,7 +82,9 @@ def parents(domain: str) -> list[str]:
 def look(published: Published, verified: Verified | None) -> Iterator[Finding]:
     """Judge what is published, and what the provider says."""
     for name, why in published.unreachable.items():
-        yield Finding.of("L31", f"{name} could not be looked up: {why}")
+        told = f"{name} could not be looked up: {why}"
+        remedy = "try again, or ask another name server: --resolver ADDRESS"
+        yield Finding.of("L31", told, remedy=remedy)
     if verified is not None:
         yield from _allowed(published.domain, verified)
     if published.receives is False:
