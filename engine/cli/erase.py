@@ -10,8 +10,14 @@ from engine import recipients
 from engine.cli import exits, options, output
 from engine.cli.exits import ExitCode
 from engine.cli.suppress import addresses_of
-from engine.erase import Erased, People, Survey, erase, survey
+from engine.erase import Erased, Left, People, Survey, erase, survey
 from engine.errors import RecipientsError, RunError
+
+#: What to do about several.
+_FINISH = (
+    "finish each, mailvolley resume RUN, or close it, mailvolley send CAMPAIGN "
+    "--new-run; then erase once more"
+)
 
 
 @click.command("erase")
@@ -21,6 +27,11 @@ from engine.errors import RecipientsError, RunError
 )
 @click.option("--column", metavar="NAME", help="The column of the addresses in it.")
 @click.option("--dry-run", is_flag=True, help="Say what there is; change nothing.")
+@click.option(
+    "--discard-unsent",
+    is_flag=True,
+    help="Remove unfinished runs that hold them and have sent nothing.",
+)
 @click.option("--yes", is_flag=True, help="Do not ask.")
 @options.runs_dir
 @options.as_json
@@ -30,6 +41,7 @@ def command(
     file: str | None,
     column: str | None,
     dry_run: bool,
+    discard_unsent: bool,
     yes: bool,
     runs_dir: Path,
     as_json: bool,
@@ -41,7 +53,8 @@ def command(
     every later plan leaves them out.
 
     A run that is not finished stays as it is, and they are left out of it from now on:
-    finish it, then erase once more. Doubts about messages near theirs stay doubts.
+    finish it, then erase once more; or discard it, where it has sent nothing. Doubts
+    about messages near theirs stay doubts.
 
     What was written elsewhere is yours: the list itself, backups, files of --out.
     """
@@ -58,7 +71,7 @@ def command(
             if dry_run:
                 return _end(found, people, "surveyed", as_json=as_json)
             _confirm(people)
-        erased = erase(runs_dir, people)
+        erased = erase(runs_dir, people, discard_unsent=discard_unsent)
         _show(erased, done=True)
         return _end(erased, people, "erased", as_json=as_json)
 
@@ -95,16 +108,36 @@ def _show(told: Survey, *, done: bool) -> None:
     for file in told.files:
         output.line("file", output.shown(file))
     for run in told.left:
-        output.line(
-            "left", f"{output.shown(run.directory)}: {run.why}", colour="yellow"
-        )
-        output.line("next", run.next)
+        if not run.unfinished:
+            why = f"{output.shown(run.directory)}: {run.why}"
+            output.line("left", why, colour="yellow")
+            output.line("next", run.next)
+    _show_unfinished([run for run in told.left if run.unfinished])
     if isinstance(told, Erased):
+        for directory in told.discarded:
+            output.line("discarded", f"{output.shown(directory)}: nothing was sent")
         for file in told.others:
             shown = f"{output.shown(file)} names them, and is not ours to change"
             output.line("warning", shown, colour="yellow")
     if done:
         output.line("kept", "a keyed hash of each address: nobody writes to them")
+
+
+def _show_unfinished(left: list[Left]) -> None:
+    """Tell what is left of runs that are not finished, and the one thing to do."""
+    if not left:
+        return
+    runs = output.count(len(left), "run")
+    told = f"{runs} not finished; whoever is erased is left out when one goes on"
+    output.line("left", told, colour="yellow")
+    for run in left:
+        said = "   nothing was sent" if run.unsent else ""
+        output.line("", f"{output.shown(run.directory)}{said}")
+    if any(run.unsent for run in left):
+        step = "erase once more with --discard-unsent: it removes what has sent nothing"
+    else:
+        step = left[0].next if len(left) == 1 else _FINISH
+    output.line("next", step)
 
 
 def _end(told: Survey, people: People, word: str, *, as_json: bool) -> ExitCode:
@@ -117,7 +150,8 @@ def _end(told: Survey, people: People, word: str, *, as_json: bool) -> ExitCode:
         facts["left"] = [
             {**one, "directory": str(one["directory"])} for one in facts["left"]
         ]
-        if "others" in facts:
+        if isinstance(told, Erased):
+            facts["discarded"] = list(map(str, told.discarded))
             facts["others"] = list(map(str, facts["others"]))
         status = {"status": word, "exit": int(code), "people": len(people.addresses)}
         output.data({**status, **facts})

@@ -8,7 +8,8 @@ the runs. Each step is whole or not done, and finds by itself what is left to do
 a crash the same command goes on.
 
 Rules: a run of which something may still be sent is left as it is, and said so: see
-`engine.erase.run`. Whoever was erased is left out when it is taken up.
+`engine.erase.run`. Whoever was erased is left out when it is taken up. One that has
+sent nothing can be discarded: it is but a plan, and is planned anew without them.
 """
 
 from collections.abc import Iterator
@@ -51,11 +52,15 @@ class Left:
         directory: the run's.
         why: in a sentence.
         next: what to do.
+        unfinished: whether it is for what may still be sent of it.
+        unsent: whether it has sent nothing, and can be discarded.
     """
 
     directory: Path
     why: str
     next: str
+    unfinished: bool = False
+    unsent: bool = False
 
 
 @dataclass(slots=True)
@@ -86,9 +91,11 @@ class Erased(Survey):
 
     Attributes:
         others: files under the runs folder, not ours to change, that name them.
+        discarded: runs that had sent nothing, and were removed.
     """
 
     others: list[Path] = field(default_factory=list)
+    discarded: list[Path] = field(default_factory=list)
 
 
 def survey(runs: Path, people: People) -> Survey:
@@ -115,12 +122,14 @@ def survey(runs: Path, people: People) -> Survey:
     return told
 
 
-def erase(runs: Path, people: People) -> Erased:
+def erase(runs: Path, people: People, *, discard_unsent: bool = False) -> Erased:
     """Forget some people: nobody writes to them, and nothing tells who they were.
 
     Args:
         runs: the runs folder.
         people: who they are.
+        discard_unsent: whether unfinished runs that hold them and have sent nothing
+            are removed.
 
     Returns:
         What was found and is gone; and what was left, and why.
@@ -137,6 +146,8 @@ def erase(runs: Path, people: People) -> Erased:
         for folder in folders:
             _clear(folder)
         found = [run for f in folders for run in _look(f, people, told, own=True)]
+        if discard_unsent:
+            found = [run for run in found if not _discarded(run, people, told)]
         ids = {id_ for run in found for id_ in run.traces.ids}
         told.events = _events(runs, ids, people, erase=True)
         for run in found:
@@ -191,24 +202,51 @@ def _look(folder: Path, people: People, told: Survey, *, own: bool) -> Iterator[
                 manifest = Manifest.read(directory)
                 traces = one.look(directory, manifest, people)
                 stays = traces and one.may_be_sent(directory, manifest)
+                unfinished = _unfinished(directory, manifest) if stays else None
         except (RunError, JournalError) as error:
             told.left.append(Left(directory.path, str(error), error.hint))
             continue
-        if stays:
-            told.left.append(_unfinished(directory, manifest))
+        if unfinished is not None:
+            told.left.append(unfinished)
         elif traces:
             told.runs[directory.path] = len(traces.rows)
         yield _Found(directory, manifest, traces)
 
 
 def _unfinished(directory: RunDirectory, manifest: Manifest) -> Left:
-    return Left(
-        directory.path,
-        "the run is not finished, and holds them; whoever is erased is left out of it",
+    unsent = not one.has_sent(directory, manifest)
+    finish = (
         f"finish it: mailvolley resume {directory.path}; or send to those whom it has "
         f"not reached, which closes it: mailvolley send {manifest.file} --new-run; "
-        "then erase once more",
+        "then erase once more"
     )
+    state = "has sent nothing" if unsent else "is not finished"
+    return Left(
+        directory.path,
+        f"the run {state}, and holds them; whoever is erased is left out of it",
+        "discard it: erase once more with --discard-unsent" if unsent else finish,
+        unfinished=True,
+        unsent=unsent,
+    )
+
+
+def _discarded(found: _Found, people: People, told: Erased) -> bool:
+    """Remove a run that has sent nothing, with the copy of its results."""
+    path = found.directory.path
+    place = next((n for n, run in enumerate(told.left) if run.directory == path), None)
+    if place is None or not told.left[place].unsent:
+        return False
+    try:
+        for copy in _copies(found.manifest, people):
+            copy.unlink()
+            told.files.append(copy)
+        one.discard(found.directory)
+    except (RunError, OSError) as error:
+        told.left[place] = Left(path, str(error), "see to the permissions")
+        return False
+    del told.left[place]
+    told.discarded.append(path)
+    return True
 
 
 def _events(runs: Path, ids: set[str], people: People, *, erase: bool) -> int:

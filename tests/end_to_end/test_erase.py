@@ -13,10 +13,12 @@ import polars as pl
 import pytest
 from end_to_end.desk import Desk, Ended, Site
 
-from engine import rundir
+import engine
+from engine import planning, rundir
 from engine.erase import People
 from engine.erase import erase as erase_all
 from engine.journal import Journal
+from engine.planning import Occasion
 from engine.verify import verify
 
 Start = Callable[..., Site]
@@ -71,6 +73,18 @@ def letter(desk: Desk) -> Desk:
     lines[ROW + 3] = f"{ROW + 2:05},friend@inbox.example,Friend,by {ADDRESS.upper()}"
     (desk.folder / "list.csv").write_text("\n".join(lines) + "\n")
     return desk
+
+
+def plan_alone(desk: Desk, campaign: str) -> None:
+    """Leave the run of a campaign that was planned and has sent nothing."""
+    loaded = engine.load(desk.folder / campaign)
+    folder = desk.runs / loaded.name
+    folder.mkdir(parents=True)
+    directory = rundir.create(folder, rehearsal=False)
+    occasion = Occasion(runs=desk.runs, base_url=planning.base_url_of(loaded))
+    source = loaded.list()
+    drawn = planning.draw_up(loaded, source, directory, occasion=occasion)
+    drawn.manifest.write(directory)
 
 
 def take_in(desk: Desk, site: Site) -> None:
@@ -279,6 +293,35 @@ def test_a_kill_leaves_each_run_before_or_after(
         assert list(letter.runs.rglob(".erasing*")) == []
         assert not any(verify(run).broken for run in runs)
     assert seen == {0, 1, 2}
+
+
+@pytest.mark.slow
+def test_runs_that_have_sent_nothing_can_be_discarded(
+    letter: Desk, start_sandbox: Start
+) -> None:
+    """Several unfinished runs are one sentence, a list, and one thing to do."""
+    site = start_sandbox(credentials_after=2)
+    assert letter.send(site.url).code == 6
+    begun = letter.run_directory()
+    for number in range(2):  # as if each had been stopped before its first message
+        campaign = letter.campaign.read_text().replace("letter", f"later{number}", 1)
+        (letter.folder / f"later{number}.toml").write_text(campaign)
+        plan_alone(letter, f"later{number}.toml")
+    told = letter.run("erase", ADDRESS, "--yes")
+    assert told.code == 3
+    assert "left       3 runs not finished; whoever is erased is left out" in told.err
+    assert told.err.count("next ") == 1
+    assert told.err.count("   nothing was sent") == 2
+    assert "once more with --discard-unsent" in told.err
+
+    told = letter.run("erase", ADDRESS, "--yes", "--discard-unsent", "--json")
+    assert told.code == 3
+    assert len(told.json["discarded"]) == 2
+    (left,) = told.json["left"]
+    assert (letter.folder / left["directory"]) == begun
+    assert not left["unsent"]
+    assert list(letter.runs.glob("later*/2*")) == []
+    assert "mailvolley resume" in left["next"]
 
 
 def test_it_is_asked_for_and_refuses_what_is_no_address(desk: Desk) -> None:
