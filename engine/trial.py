@@ -12,6 +12,7 @@ place for headers, one says so, too.
 import json
 import shutil
 import tempfile
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
@@ -54,6 +55,7 @@ class Trial:
         limit: take only so many rows of the list.
         sandbox: whether it goes to a provider inside this process.
         out: never: nobody waits for its results.
+        on_chosen: told of the rows, each with its key, and of who gets them.
     """
 
     campaign: Campaign
@@ -64,6 +66,7 @@ class Trial:
     limit: int | None = None
     sandbox: bool = False
     out: None = None
+    on_chosen: Callable[[list[tuple[int, str]], list[str]], None] = lambda *_: None
 
     @property
     def folder(self) -> Path:
@@ -97,9 +100,11 @@ class Trial:
                     f"{len(rows)} rows to {len(to)} addresses: a test is at most "
                     f"{MOST} messages"
                 )
+            chosen = read(whole, rows)
+            self.on_chosen(list(chosen.select("row", "key").iter_rows()), to)
             directory = rundir.create(self.folder, rehearsal=self.sandbox)
             try:
-                return self._plan(whole, read(whole, rows), to, directory), False
+                return self._plan(whole, chosen, to, directory), False
             except BaseException:
                 shutil.rmtree(directory.path)
                 raise
@@ -145,12 +150,15 @@ class Trial:
         recipe = recipe_of(marked, moment, again(manifest, directory))
         made = whole.renderer
         links = made.links if isinstance(made, LinkingRenderer) else None
+        renderer = renderer_of(marked, directory.templates, recipe, links=links)
+        # The mark is what makes the subject slow, and a test is a few messages.
+        renderer.uncut.clear()
         return Plan(
             manifest,
             held,
             directory,
             provider_of(marked, directory.run, size, recipe),
-            renderer_of(marked, directory.templates, recipe, links=links),
+            renderer,
             told,
         )
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import click
 
-from engine.cli import exits, machine, options
+from engine.cli import exits, machine, options, output
 from engine.cli.exits import ExitCode
 
 #: `\b` keeps the lines of a paragraph as they are.
@@ -69,6 +69,13 @@ def command(
             runs_dir=runs_dir,
             limit=limit,
             sandbox=sandbox,
+            on_chosen=_tell,
         )
         how, ask = machine.job.Options(), not (yes or sandbox)
         return machine.sending.run(job, how, ask=ask, as_json=as_json)
+
+
+def _tell(rows: list[tuple[int, str]], addresses: list[str]) -> None:
+    """Tell which rows were chosen, and who gets them."""
+    chosen = ", ".join(f"row {row} ({key})" for row, key in rows)
+    output.line("test", f"{chosen}, to {', '.join(addresses)}")

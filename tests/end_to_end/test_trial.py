@@ -112,8 +112,12 @@ def test_the_worst_row_is_the_one_that_is_worst(desk: Desk, sandbox: Site) -> No
     """--worst takes the row with gaps in its sentences, if none fails."""
     path = desk.folder / "list.csv"
     path.write_text(path.read_text().replace("Reader 42", ""))
-    trial(desk, sandbox, "--worst")
+    words = ("--to", ME, "--base-url", sandbox.url, "--yes", "--worst")
+    ended = desk.run("test", "letter.toml", *words)
+    assert ended.code == 0, ended.err
     assert [m["text"] for m in messages(sandbox)] == ["Dear , no. 00042"]
+    assert f"test       row 42 (00042), to {ME}" in ended.err
+    assert "filled row by row" not in ended.err  # that is the mark's doing
 
 
 @pytest.mark.parametrize(
