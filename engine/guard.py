@@ -7,11 +7,11 @@
 A run that was stopped so can be taken up again, and that is somebody's word that it is
 well: a canary is sent once, and a share counts from each start anew.
 
-Limits: a canary is a number of whole chunks, for batches must stay what they are. Only
+Limits: batches are cut after the canary that the run was planned with. One that came or
+changed later is a number of whole chunks, for batches must stay what they are. Only
 events that have come in by then are heard: `mailvolley events serve` or `track` beside.
 """
 
-import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -92,7 +92,7 @@ class Guard:
         """
         if self.canary is None or self.journal.fact(_SEEN):
             return False
-        return handed_out >= max(1, math.ceil(self.mailable * self.canary.share))
+        return handed_out >= self.canary.count(self.mailable)
 
     def note(self, message_ids: pl.Series) -> None:
         """Remember who is in the canary, by our ids of their messages."""

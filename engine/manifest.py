@@ -45,6 +45,8 @@ class Manifest:
             others; empty without any.
         overridden: ids of the rules that it breaks and that the user allowed.
         versions: of the engine, Python and the packages that shape the bytes sent.
+        canary: rows that leave first, with no batch that reaches beyond them; None:
+            without a canary, or planned when it was a number of whole chunks.
     """
 
     campaign: str
@@ -71,10 +73,14 @@ class Manifest:
     link_key: str
     overridden: list[str]
     versions: dict[str, str]
+    canary: int | None = None
 
     def to_json(self) -> bytes:
         """Return the manifest as it is stored."""
-        return json.dumps(asdict(self), indent=2, ensure_ascii=False).encode()
+        facts = asdict(self)
+        if self.canary is None:  # as before there was such a fact: its hash must stay
+            del facts["canary"]
+        return json.dumps(facts, indent=2, ensure_ascii=False).encode()
 
     @property
     def sha256(self) -> str:

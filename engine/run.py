@@ -346,7 +346,10 @@ class Run:
     def _chunks(self) -> Iterator[pl.DataFrame]:
         """Read the frozen list, chunk by chunk."""
         plan = self._plan
-        chunks = snapshot.chunks(plan.directory.recipients, plan.manifest.chunk)
+        manifest = plan.manifest
+        chunks = snapshot.chunks(
+            plan.directory.recipients, manifest.chunk, first=manifest.canary or 0
+        )
         while True:
             with self.spent.on(Stage.READ):
                 chunk = next(chunks, None)

@@ -156,20 +156,29 @@ def write(
     return dict(counts)
 
 
-def chunks(path: Path, size: int) -> Iterator[pl.DataFrame]:
+def chunks(path: Path, size: int, *, first: int = 0) -> Iterator[pl.DataFrame]:
     """Read the rows to be mailed in chunks of `size`; only the last may be shorter.
 
-    The cut depends on the list and `size` alone: it is the same on every reading.
+    And the one that ends with the `first` rows, which have chunks of their own. The cut
+    depends on the list and these numbers alone: it is the same on every reading.
     """
-    rest = pl.DataFrame()
+    rest, apart = pl.DataFrame(), first
     for group in parquet.groups(path):
         mailable = group.filter(pl.col("status").is_null())
         rest = pl.concat([rest, mailable]) if rest.height else mailable
-        whole = rest.height - rest.height % size
-        yield from rest.head(whole).iter_slices(size)
-        rest = rest.tail(rest.height - whole)
+        at = 0
+        while rest.height - at >= (height := min(size, apart or size)):
+            yield rest.slice(at, height)
+            at += height
+            apart = max(0, apart - height)
+        rest = rest.slice(at)
     if rest.height:
         yield rest
+
+
+def begins(rank: pl.Series, size: int, *, first: int = 0) -> pl.Series:
+    """Tell which rows begin one of `chunks`, by their rank among those to be mailed."""
+    return (rank - first * (rank >= first).cast(pl.Int64)) % size == 0
 
 
 def _checked(piece: pl.DataFrame, columns: Columns, leaving: Leaving) -> pl.DataFrame:

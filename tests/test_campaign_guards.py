@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from engine.campaign import Campaign, load
+from engine.campaign import Campaign, Canary, load
 from engine.errors import CampaignError
 
 CAMPAIGN = """\
@@ -39,6 +39,15 @@ def test_a_campaign_is_held_back_by_nothing_unless_it_says_so(tmp_path: Path) ->
     assert guards == (None, None, None, None)
     assert campaign.start_by is None
     assert campaign.lint.allow == ()
+
+
+@pytest.mark.parametrize(
+    ("share", "mailable", "count"),
+    [(0.01, 5000, 50), (0.01, 195, 2), (0.07, 100, 7), (0.01, 3, 1), (0.5, 0, 0)],
+)
+def test_a_canary_is_its_share(share: float, mailable: int, count: int) -> None:
+    """Rounded up, whatever floating point makes of it, and never nobody."""
+    assert Canary(share=share).count(mailable) == count
 
 
 def test_guards_are_read_and_survive_the_manifest(tmp_path: Path) -> None:

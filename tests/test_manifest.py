@@ -49,6 +49,17 @@ def test_manifest_reads_back_as_it_was_written(tmp_path: Path) -> None:
     assert 0o600 == directory.manifest.stat().st_mode & 0o777
 
 
+def test_run_without_a_canary_is_what_it_always_was(tmp_path: Path) -> None:
+    """A run of before there was that fact reads back with the hash it had."""
+    old = json.loads(MANIFEST.to_json())
+    assert "canary" not in old
+    directory = RunDirectory(tmp_path)
+    replace(MANIFEST, canary=7).write(directory)
+    assert Manifest.read(directory).canary == 7
+    directory.manifest.write_bytes(MANIFEST.to_json())
+    assert Manifest.read(directory).sha256 == MANIFEST.sha256
+
+
 def test_run_exists_once_its_manifest_does(tmp_path: Path) -> None:
     """Before, whatever else is there, it is none."""
     directory = RunDirectory(tmp_path)

@@ -346,9 +346,10 @@ def test_a_failure_leaves_no_copy_behind(file: Path) -> None:
 # ---- the same cut on every reading
 
 
-def cut(file: Path, size: int) -> list[list[int]]:
+def cut(file: Path, size: int, first: int = 0) -> list[list[int]]:
     """Return the rows of each chunk."""
-    return [chunk["row"].to_list() for chunk in snapshot.chunks(file, size)]
+    chunks = snapshot.chunks(file, size, first=first)
+    return [chunk["row"].to_list() for chunk in chunks]
 
 
 def sliced(rows: list[int], size: int) -> list[list[int]]:
@@ -369,6 +370,24 @@ def test_chunks_are_slices_of_who_is_mailed(*, mailable: list[bool], size: int) 
         chunks = cut(file, size)
     rows = [row for row, good in enumerate(mailable) if good]
     assert chunks == sliced(rows, size)
+
+
+@pytest.mark.parametrize("first", [1, 3, 7, 8, 14, 20])
+def test_the_first_have_chunks_of_their_own(tmp_path: Path, first: int) -> None:
+    """No chunk reaches beyond them, and `begins` knows where each begins."""
+    emails = ["bad", *(f"{n}@x.example" for n in range(9)), "worse"]
+    file = tmp_path / "list.parquet"
+    freeze(
+        pl.DataFrame({"email": emails + [f"more{n}@x.example" for n in range(11)]}),
+        file,
+    )
+    frozen = pl.read_parquet(file)
+    rows = frozen.filter(pl.col("status").is_null())["row"].to_list()
+    chunks = cut(file, 7, first)
+    assert chunks == sliced(rows[:first], 7) + sliced(rows[first:], 7)
+    ranks = pl.Series(range(len(rows)), dtype=pl.Int64)
+    begins = snapshot.begins(ranks, 7, first=first)
+    assert pl.Series(rows).filter(begins).to_list() == [chunk[0] for chunk in chunks]
 
 
 @pytest.fixture(scope="module")
@@ -412,3 +431,6 @@ def test_chunks_reach_across_groups(long: Path, size: int) -> None:
     chunks = cut(long, size)
     assert chunks == sliced(mailable, size)
     assert chunks == cut(long, size)
+    first = size + 5
+    apart = sliced(mailable[:first], size) + sliced(mailable[first:], size)
+    assert cut(long, size, first) == apart

@@ -1,5 +1,6 @@
 """The sections that hold a campaign back: how one leaves, how many, when it stops."""
 
+import math
 import re
 from typing import Annotated
 from urllib.parse import urlsplit
@@ -148,3 +149,8 @@ class Canary(Section):
     complained_share: Share = Field(
         0.003, strict=False, description="share of complaints that ends the run"
     )
+
+    def count(self, mailable: int) -> int:
+        """Say how many of those to be mailed go first: one at least."""
+        wanted = math.ceil(round(mailable * self.share, 6))  # 100 * 0.07 is above 7
+        return min(mailable, max(1, wanted))

@@ -23,7 +23,7 @@ from typing import Final
 import polars as pl
 import trio
 
-from engine import asked, history, parquet, results, rundir
+from engine import asked, history, parquet, results, rundir, snapshot
 from engine.erase.people import ERASED, People
 from engine.errors import EngineError, RunError, first
 from engine.exchange import exchange
@@ -90,9 +90,9 @@ def look(directory: RunDirectory, manifest: Manifest, people: People) -> Traces:
         changed = own | _mentions(group, people)
         waits = group["status"].is_null()
         rank = waits.cum_sum().cast(pl.Int64) - 1 + mailable
-        begins = waits & (rank % manifest.chunk == 0)
-        traces.starts += group["row"].filter(begins).to_list()
-        traces.chunks.update((rank // manifest.chunk).filter(changed & waits))
+        begins = snapshot.begins(rank, manifest.chunk, first=manifest.canary or 0)
+        traces.starts += group["row"].filter(waits & begins).to_list()
+        traces.chunks.update(map(traces.chunk_of, group["row"].filter(changed & waits)))
         traces.add(group.filter(own))
         traces.mentions += int((changed & ~own).sum())
         mailable += int(waits.sum())

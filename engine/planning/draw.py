@@ -99,6 +99,7 @@ def draw_up(
     rows = sum(planned.values())
     if not rows:
         raise RecipientsError("the list has no rows: there is nobody to write to")
+    mailable = planned.get(None, 0)
     templates = _copy_templates(renderer, directory)
     found = look.findings(
         check.circumstances(
@@ -108,7 +109,7 @@ def draw_up(
             templates,
             directory.recipients,
             rows=rows,
-            mailable=planned.get(None, 0),
+            mailable=mailable,
             partial=limit is not None,
         )
     )
@@ -130,7 +131,7 @@ def draw_up(
         limit=limit,
         rows=rows,
         planned={status or "mailable": planned.get(status, 0) for status in PLANNED},
-        chunk=size if recipe.files else _chunk(held, size, planned.get(None, 0)),
+        chunk=size if recipe.files else _chunk(held, size, mailable),
         batch_size=size,
         snapshot=rundir.sha256(directory.recipients),
         templates=templates,
@@ -139,6 +140,7 @@ def draw_up(
         link_key="" if made is None else made.fingerprint,
         overridden=lint.overridden(found, campaign.lint.allow),
         versions=_versions(campaign),
+        canary=campaign.canary.count(mailable) if campaign.canary else None,
     )
     warnings = [f.text for f in findings if f.severity == "warning"]
     told += warnings

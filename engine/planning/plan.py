@@ -58,7 +58,10 @@ class Plan:
     @property
     def requests(self) -> int:
         """Requests at least; more where the bytes of a batch are too many."""
-        return -(-self.manifest.mailable // self.manifest.batch_size)
+        manifest = self.manifest
+        first = manifest.canary or 0
+        parts = (first, manifest.mailable - first)
+        return sum(-(-rows // manifest.batch_size) for rows in parts)
 
     @property
     def seconds(self) -> float | None:

@@ -1,5 +1,6 @@
 """What ends a run by itself: stop rules, a canary, a late start."""
 
+import json
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime
@@ -64,17 +65,57 @@ def test_a_canary_that_is_well_is_followed_by_the_rest(
     desk: Desk, sandbox: Site
 ) -> None:
     """Nobody else is mailed before the wait is over."""
-    add(desk, "[canary]\nshare = 0.11\nwait = 2")
+    add(desk, "[canary]\nshare = 0.13\nwait = 2")
     began = time.monotonic()
     process = desk.start("send", "letter.toml", "--base-url", sandbox.url, "--yes")
-    while len(sandbox.accepted()) < 20:
+    while len(sandbox.accepted()) < 13:
         time.sleep(0.05)
     time.sleep(0.5)
-    assert len(sandbox.accepted()) == 20
+    assert len(sandbox.accepted()) == 13
     _, err = process.communicate(timeout=60)
     assert process.returncode == 0, err
     assert time.monotonic() - began > 2
     assert len(sandbox.accepted()) == 100
+
+
+@pytest.mark.slow
+def test_a_canary_is_cut_the_same_however_often_the_run_is_taken_up(
+    desk: Desk, sandbox: Site
+) -> None:
+    """Less than a batch goes first, and nobody is mailed twice after a kill."""
+    add(desk, "[canary]\nshare = 0.03\nwait = 60")
+    desk.list(104)
+    process = desk.start("send", "letter.toml", "--base-url", sandbox.url, "--yes")
+    while len(sandbox.accepted()) < 4:
+        time.sleep(0.05)
+    time.sleep(0.5)
+    process.kill()
+    process.communicate(timeout=60)
+    run = desk.run_directory()
+    assert json.loads((run / "manifest.json").read_bytes())["canary"] == 4
+    assert len(sandbox.accepted()) == 4
+    no_wait = ("--set", "canary.share=0.5", "--set", "canary.wait=0")
+    done = desk.send(sandbox.url, *no_wait, "--json")
+    assert (done.code, done.json["counts"]["accepted"]) == (0, 104), done.err
+    assert len(set(sandbox.accepted())) == len(sandbox.accepted()) == 104
+
+
+@pytest.mark.slow
+def test_a_run_planned_without_a_cut_canary_keeps_its_batches(
+    desk: Desk, sandbox: Site
+) -> None:
+    """A canary that came in later is whole batches: others could mail people twice."""
+    desk.list(100, **refused(*range(20, 60)))
+    stop = ("--set", "stop.after=20", "--set", "stop.rejected_share=0.2")
+    assert desk.send(sandbox.url, "--set", "limits.workers=1", *stop).code == 3
+    manifest = desk.run_directory() / "manifest.json"
+    assert "canary" not in json.loads(manifest.read_bytes())
+    canary = [
+        f"--set=canary.{it}" for it in ("share=0.03", "wait=0", "rejected_share=0.9")
+    ]
+    ended = desk.send(sandbox.url, *canary, "--json")
+    assert (ended.code, ended.json["counts"]["accepted"]) == (1, 60), ended.err
+    assert len(sandbox.accepted()) == 60
 
 
 @pytest.mark.slow

@@ -88,12 +88,12 @@ def renderer() -> Renderer:
 
 
 @cache
-def _pieces(path: Path, size: int) -> list[pl.DataFrame]:
-    return list(_CHUNKS(path, size))
+def _pieces(path: Path, size: int, first: int) -> list[pl.DataFrame]:
+    return list(_CHUNKS(path, size, first=first))
 
 
-def _chunks(path: Path, size: int) -> Iterator[pl.DataFrame]:
-    return iter(_pieces(path, size))
+def _chunks(path: Path, size: int, *, first: int) -> Iterator[pl.DataFrame]:
+    return iter(_pieces(path, size, first))
 
 
 @contextmanager
