@@ -274,6 +274,28 @@ def reached(run: Run, *, only_look: bool = False) -> pl.DataFrame:
     return joined.select("row", "run")
 
 
+def pending(run: Run, *, resend: bool) -> int:
+    """Count who would be mailed if a run were taken up now.
+
+    Args:
+        run: the run.
+        resend: whether those in doubt are to be written to again.
+
+    Raises:
+        RunError: the journal is gone or cannot be trusted.
+    """
+    _, manifest = run
+    with opened(*run) as journal:
+        if journal is None:
+            return manifest.mailable
+        settled = sum(journal.counts().values())
+        if not resend:
+            open_ = (BatchState.INTENT, BatchState.IN_DOUBT)
+            doubtful = (b for b in journal.batches() if b.state in open_)
+            settled += sum(len(batch.rows) for batch in doubtful)
+    return manifest.mailable - settled
+
+
 def expect_unreached(run: Run) -> None:
     """Refuse to take up a run where a later one has written to those who wait in it.
 

@@ -29,6 +29,7 @@ from engine.errors import (
     RunFinished,
     first,
 )
+from engine.lint.audience import too_many
 from engine.manifest import Manifest
 from engine.outcome import InDoubt, Status
 from engine.planning import Occasion, Plan
@@ -57,7 +58,8 @@ class NewRun:
         new_run: whether to plan anew, leaving out whom this sending has reached.
         limit: take only so many rows of the list.
         sandbox: whether it goes to a provider inside this process.
-        max_recipients: refuse to mail more; None: any number.
+        max_recipients: refuse to mail more; None: any number. Of a run that is
+            continued, those count who wait in it.
     """
 
     campaign: Campaign
@@ -206,6 +208,7 @@ class OldRun:
         out: where the results are copied to; None: where the run says.
         base_url: in place of the address that the run was planned with.
         in_doubt: other than "hold", even a finished run is taken up for those in doubt.
+        max_recipients: refuse to mail more; None: any number.
         sandbox: never: a rehearsal's provider is gone with its process.
     """
 
@@ -213,6 +216,7 @@ class OldRun:
     out: Path | None = None
     base_url: str | None = None
     in_doubt: InDoubt = "hold"
+    max_recipients: int | None = None
     sandbox: bool = False
 
     @property
@@ -298,6 +302,8 @@ async def perform(job: Job, options: Options) -> Report:
         spent = Spent()
         with spent.on(Stage.PLAN):
             plan, begun = job.choose()
+            if begun:
+                _expect_few(plan, job, resend=options.in_doubt == "resend")
         token = _agreed(plan, options, job, begun=begun)
         async with _address(plan, options, sandbox=job.sandbox) as base_url:
             run = Run(
@@ -314,6 +320,24 @@ async def perform(job: Job, options: Options) -> Report:
             ended = await run.send()
         await _close_overtaken(job)
         return _report(plan, _out(plan, job), ended)
+
+
+def _expect_few(plan: Plan, job: Job, *, resend: bool) -> None:
+    """Refuse to take up a run in which more wait than may be mailed now.
+
+    Raises:
+        CampaignError: so it is.
+    """
+    if not isinstance(job, NewRun | OldRun):
+        return
+    expect = plan.campaign.expect
+    if isinstance(job, OldRun) or plan.manifest.limit is not None:
+        expect = None  # it is of the whole list, and as it was planned
+    if job.max_recipients is None and expect is None:
+        return
+    count = history.pending((plan.directory, plan.manifest), resend=resend)
+    found = too_many(count, most=job.max_recipients, expect=expect)
+    planning.refuse(list(found), plan.campaign)
 
 
 async def _close_overtaken(job: Job) -> None:

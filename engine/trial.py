@@ -145,6 +145,7 @@ class Trial:
             batch_size=size,
             snapshot=rundir.sha256(directory.recipients),
             templates=templates,
+            canary=None,
         )
         moment = datetime.fromisoformat(manifest.created_at)
         recipe = recipe_of(marked, moment, again(manifest, directory))

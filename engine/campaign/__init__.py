@@ -9,7 +9,7 @@ values     what a single value may be: also judged when a row has filled it
 """
 
 from engine.campaign.audience import BASE, Audience, ExcludeList
-from engine.campaign.guards import Canary, StopRules
+from engine.campaign.guards import Canary, Expect, StopRules
 from engine.campaign.load import allowing, load, rebased, schema
 from engine.campaign.message import AttachedFile, Calendar
 from engine.campaign.sections import Campaign, Catalogue, Limits, Token
@@ -25,6 +25,7 @@ __all__ = [
     "Canary",
     "Catalogue",
     "ExcludeList",
+    "Expect",
     "Limits",
     "StopRules",
     "Token",

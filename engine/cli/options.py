@@ -111,12 +111,7 @@ def campaign(command: Command) -> Command:
 def rules(command: Command) -> Command:
     """Take which rules may be broken, and how many may be mailed."""
     for decorate in (
-        click.option(
-            "--max-recipients",
-            type=click.IntRange(min=0),
-            metavar="N",
-            help="Refuse to mail more than N.",
-        ),
+        max_recipients,
         click.option(
             "--allow",
             multiple=True,
@@ -145,6 +140,16 @@ def _kept(
             ctx,
         )
     return value
+
+
+def max_recipients(command: Command) -> Command:
+    """Take how many may be mailed."""
+    return click.option(
+        "--max-recipients",
+        type=click.IntRange(min=0),
+        metavar="N",
+        help="Refuse to mail more than N.",
+    )(command)
 
 
 def runs_dir(command: Command) -> Command:

@@ -13,10 +13,12 @@ from engine.rundir import RunDirectory
 
 @click.command("resume")
 @click.argument("run", type=options.FOLDER, metavar="RUN")
+@options.max_recipients
 @options.sending
 def command(
     *,
     run: Path,
+    max_recipients: int | None,
     out: Path | None,
     base_url: str | None,
     yes: bool,
@@ -31,6 +33,8 @@ def command(
     again. What a crash left in doubt stays so, unless --in-doubt says otherwise.
     """
     with exits.told(as_json=as_json):
-        job = machine.job.OldRun(RunDirectory(run), out, base_url, in_doubt)
+        job = machine.job.OldRun(
+            RunDirectory(run), out, base_url, in_doubt, max_recipients
+        )
         how = machine.job.Options(in_doubt=in_doubt, drain=drain, processes=processes)
         return machine.sending.run(job, how, ask=not yes, as_json=as_json)

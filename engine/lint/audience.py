@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
 
-from engine.campaign import Campaign
+from engine.campaign import Campaign, Expect
 from engine.lint.rule import Finding, Severity
 
 #: The change against the last run from which it is told.
@@ -100,20 +100,34 @@ def look(campaign: Campaign, run: Circumstances) -> Iterator[Finding]:
         yield Finding.of("L45", told)
 
 
+def too_many(
+    count: int, *, most: int | None, expect: Expect | None
+) -> Iterator[Finding]:
+    """Say whether more are to be mailed than is allowed.
+
+    Args:
+        count: so many are to be mailed, or wait in a run that is taken up.
+        most: what --max-recipients allows; None: any number.
+        expect: what the campaign expects; None: nothing.
+    """
+    for name, limit, mend in (
+        ("--max-recipients", most, "raise --max-recipients"),
+        ("[expect] max", None if expect is None else expect.max, "mend [expect]"),
+    ):
+        if limit is not None and count > limit:
+            told = f"{count:,} are to be mailed, and {name} is {limit:,}"
+            remedy = f"look whether the list is the right one; else {mend}"
+            yield Finding.of("L14", told, severity=Severity.ERROR, remedy=remedy)
+
+
 def _size(campaign: Campaign, run: Circumstances) -> Iterator[Finding]:
-    most, count = run.max_recipients, run.mailable
-    if most is not None and count > most:
-        told = f"{count:,} are to be mailed, and --max-recipients is {most:,}"
-        remedy = "look whether the list is the right one; else raise --max-recipients"
-        yield Finding.of("L14", told, severity=Severity.ERROR, remedy=remedy)
-    expect = campaign.expect
+    count = run.mailable
+    expect = None if run.partial else campaign.expect
+    yield from too_many(count, most=run.max_recipients, expect=expect)
     if run.partial:
         return
     if expect is not None and expect.min is not None and count < expect.min:
         told = f"{count:,} are to be mailed, and [expect] min is {expect.min:,}"
-        yield Finding.of("L14", told, severity=Severity.ERROR)
-    if expect is not None and expect.max is not None and count > expect.max:
-        told = f"{count:,} are to be mailed, and [expect] max is {expect.max:,}"
         yield Finding.of("L14", told, severity=Severity.ERROR)
     if run.before is None or not run.before.rows:
         return

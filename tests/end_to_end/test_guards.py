@@ -176,3 +176,31 @@ def test_more_recipients_than_allowed_are_refused(desk: Desk, sandbox: Site) -> 
     assert "100 are to be mailed, and --max-recipients is 99" in refused.err
     assert sandbox.accepted() == []
     assert desk.send(sandbox.url, "--max-recipients", "100").code == 0
+
+
+@pytest.mark.slow
+def test_it_holds_for_those_who_wait_when_a_run_goes_on(
+    desk: Desk, sandbox: Site
+) -> None:
+    """By `send` and `resume`; what the campaign expects today counts, too."""
+    desk.list(100, **refused(*range(20)))
+    stop = [f"--set=stop.{it}" for it in ("after=20", "rejected_share=0.2")]
+    assert desk.send(sandbox.url, "--set", "limits.workers=1", *stop).code == 3
+    left = len(sandbox.accepted())
+    told = desk.run("status", desk.run_directory(), "--json").json
+    waiting = told["counts"]["pending"]
+    assert 0 < waiting < 100
+    for words, limit in (
+        (("--max-recipients", waiting - 1), "--max-recipients"),
+        (("--set", f"expect.max={waiting - 1}"), "[expect] max"),
+    ):
+        late = desk.send(sandbox.url, *words)
+        assert late.code == 2, late.err
+        wanted = f"{waiting} are to be mailed, and {limit} is {waiting - 1}"
+        assert wanted in late.err
+    run, few = desk.run_directory(), ("--max-recipients", waiting - 1)
+    assert desk.run("resume", run, "--yes", *few).code == 2
+    assert len(sandbox.accepted()) == left
+    done = desk.run("resume", run, "--yes", "--max-recipients", waiting)
+    assert done.code == 1, done.err
+    assert len(sandbox.accepted()) == 80

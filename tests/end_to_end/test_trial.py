@@ -106,6 +106,8 @@ def test_what_holds_a_campaign_back_does_not_hold_a_test(
     desk.campaign.write_text(held + '[canary]\nshare = 0.5\nwait = "1h"\n')
     trial(desk, sandbox, "--row", 1, "--row", 2)
     assert len(messages(sandbox)) == 2
+    (manifest,) = desk.runs.glob("letter.test/*/manifest.json")
+    assert '"canary": ' not in manifest.read_text().partition('"versions"')[2]
 
 
 def test_the_worst_row_is_the_one_that_is_worst(desk: Desk, sandbox: Site) -> None:
