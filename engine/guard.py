@@ -14,7 +14,7 @@ events that have come in by then are heard: `mailvolley events serve` or `track`
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Final
 
@@ -36,6 +36,19 @@ _OUT, _SEEN = "canary_out_at", "canary_seen_at"
 _HINT: Final = "look at why; if all is well, take the run up again"
 
 
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """A canary that is out.
+
+    Attributes:
+        messages: how many went first.
+        until: when the rest may follow, UTC.
+    """
+
+    messages: int
+    until: datetime
+
+
 @dataclass(slots=True)
 class Guard:
     """Watches one start of a run.
@@ -48,7 +61,10 @@ class Guard:
         run: its id.
         runs: the runs folder, with the events.
         mailable: rows to be mailed.
+        on_wait: called when the wait for a canary begins.
         now: the moment, UTC.
+        waiting: the canary that is waited for, or None.
+        waited: seconds of such a wait.
     """
 
     rules: StopRules | None
@@ -58,7 +74,10 @@ class Guard:
     run: str
     runs: Path
     mailable: int
+    on_wait: Callable[[Waiting], None] = lambda _: None
     now: Callable[[], datetime] = lambda: datetime.now(UTC)
+    waiting: Waiting | None = field(init=False, default=None)
+    waited: float = field(init=False, default=0.0)
     _before: Mapping[Status, int] = field(init=False)
     _message_ids: set[str] = field(init=False, default_factory=set)
 
@@ -109,13 +128,27 @@ class Guard:
             out = self.now().isoformat()
             await self.journal.note(_OUT, out)
         began = datetime.fromisoformat(out)
-        await trio.sleep(max(0.0, canary.wait - (self.now() - began).total_seconds()))
+        await self._wait(began + timedelta(seconds=canary.wait))
         await self.journal.flush()
         events = await trio.to_thread.run_sync(self._events, self._ids(), began)
         told = self._wrong(canary, events)
         await self.journal.note(_SEEN, self.now().isoformat())
         if told:
             self.stop.request(RunError(f"the canary: {told}", hint=_HINT))
+
+    async def _wait(self, until: datetime) -> None:
+        """Wait until that moment, and let it be known meanwhile."""
+        seconds = (until - self.now()).total_seconds()
+        if seconds <= 0:
+            return
+        began = trio.current_time()
+        self.waiting = Waiting(len(self._message_ids), until)
+        self.on_wait(self.waiting)
+        try:
+            await trio.sleep(seconds)
+        finally:
+            self.waiting = None
+            self.waited += trio.current_time() - began
 
     def _ids(self) -> set[str]:
         """Return what events may call the messages of the canary by."""

@@ -35,7 +35,7 @@ from engine.crew import (
 )
 from engine.deliver import Delivery
 from engine.errors import EngineError, JournalError, first
-from engine.guard import Guard
+from engine.guard import Guard, Waiting
 from engine.journal import Journal
 from engine.outcome import InDoubt, Outcomes, Status
 from engine.pace import Pace
@@ -101,6 +101,10 @@ class Run:
         processes: in how many processes messages are made and sent.
         spent: where the time went until now.
         on_progress: called with the messages settled since the last call.
+
+    Attributes:
+        on_begin: called before the first message leaves, with those settled earlier.
+        on_wait: called when the wait for a canary begins.
     """
 
     def __init__(
@@ -123,8 +127,11 @@ class Run:
         self._drain = drain
         self.processes = processes
         self.on_progress = on_progress
+        self.on_begin: Callable[[int], None] = lambda _: None
+        self.on_wait: Callable[[Waiting], None] = lambda _: None
         self.spent = spent or Spent()
         self._sending: Sending | None = None
+        self._before = 0
         self._sent = 0
         self._look: Callable[[], None] = lambda: None
         self._cut = trio.Event()
@@ -219,11 +226,14 @@ class Run:
     async def _deliver(self, journal: Journal, *, resumed: bool) -> None:
         plan, limits = self._plan, self._plan.campaign.limits
         pace = Pace.of(limits, plan.manifest.batch_size, resumed=resumed)
+        settled = journal.marks(plan.manifest.rows, LEFT_ALONE)
+        self._before = len(settled) - settled.count(0)
+        self.on_begin(self._before)
         delivery = Delivery(
             can=plan.provider.capabilities,
             journal=journal,
             pace=pace,
-            settled=journal.marks(plan.manifest.rows, LEFT_ALONE),
+            settled=settled,
             stop=self.stop,
             on_progress=self._count,
             breaker=Breaker(patience=limits.patience),
@@ -232,13 +242,13 @@ class Run:
         )
         guard = self._guard(journal)
         self._look = guard.look
-        with self._measured(journal, pace), _rare_collections():
+        with self._measured(journal, pace, guard), _rare_collections():
             await self._work(delivery, guard)
 
     async def _work(self, delivery: Delivery, guard: Guard) -> None:
         send, receive = trio.open_memory_channel[pl.DataFrame](0)
         async with trio.open_nursery() as watching:
-            watching.start_soon(self._show_progress)
+            watching.start_soon(self._show_progress, guard)
             async with self._hands() as hands, trio.open_nursery() as working:
                 watching.start_soon(self._end_drain, working.cancel_scope)
                 working.start_soon(self._read, delivery.settled, send, guard)
@@ -249,7 +259,7 @@ class Run:
             watching.cancel_scope.cancel()
 
     @contextmanager
-    def _measured(self, journal: Journal, pace: Pace) -> Iterator[None]:
+    def _measured(self, journal: Journal, pace: Pace, guard: Guard) -> Iterator[None]:
         """Note where the time goes that passes inside."""
         began, cpu = trio.current_time(), process_time()
         try:
@@ -270,6 +280,7 @@ class Run:
                 requests=told.requests,
                 limited=told.waited_for_rate,
                 paused=min(seconds, told.waited_for_pauses),
+                canary=guard.waited,
                 limits=self._plan.limits,
             )
 
@@ -287,6 +298,7 @@ class Run:
             run=manifest.run,
             runs=self._plan.directory.path.parent.parent,
             mailable=manifest.mailable,
+            on_wait=self.on_wait,
         )
 
     @asynccontextmanager
@@ -378,15 +390,20 @@ class Run:
             await self._cut.wait()
         scope.cancel()
 
-    async def _show_progress(self) -> None:
+    async def _show_progress(self, guard: Guard) -> None:
         """Tell who looks on, now and then."""
         manifest = self._plan.manifest
         while True:
-            facts = {"rows": manifest.rows, "mailable": manifest.mailable}
-            rundir.show_progress(
-                self._plan.directory,
-                {**facts, "settled": self._sent, "at": rundir.now()},
-            )
+            facts: dict[str, object] = {
+                "rows": manifest.rows,
+                "mailable": manifest.mailable,
+                "settled": self._before + self._sent,
+                "at": rundir.now(),
+            }
+            if (out := guard.waiting) is not None:
+                until = out.until.isoformat(timespec="seconds")
+                facts["canary"] = {"messages": out.messages, "until": until}
+            rundir.show_progress(self._plan.directory, facts)
             await trio.sleep(PROGRESS_EVERY)
 
     def _count(self, messages: int) -> None:

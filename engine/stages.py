@@ -59,6 +59,7 @@ class Sending:
         requests: that were answered.
         limited: seconds in which the first in line waited for a limit.
         paused: seconds of pauses that the provider asked for.
+        canary: seconds of the wait for a canary.
         limits: the limits, as people write them: `500 messages/s`; none if empty.
     """
 
@@ -69,6 +70,7 @@ class Sending:
     requests: int
     limited: float
     paused: float
+    canary: float
     limits: str
 
 
@@ -119,6 +121,7 @@ def bound(spent: Spent, sending: Sending, *, cores: int | None = None) -> Bound:
     waits = {
         sending.limited: _limit(sending),
         sending.paused: _pauses(sending),
+        sending.canary: _canary(sending),
         seconds[Stage.PROVIDER]: _provider(seconds, sending),
         seconds[Stage.JOURNAL]: _journal(seconds, sending),
     }
@@ -132,7 +135,9 @@ def bound(spent: Spent, sending: Sending, *, cores: int | None = None) -> Bound:
 
 
 def _waits(sending: Sending) -> bool:
-    return max(sending.limited, sending.paused) >= MOST * sending.seconds
+    return (
+        max(sending.limited, sending.paused, sending.canary) >= MOST * sending.seconds
+    )
 
 
 def _processor(seconds: dict[Stage, float], sending: Sending, cores: int) -> Bound:
@@ -159,6 +164,14 @@ def _pauses(sending: Sending) -> Bound:
         f"{_share(sending.paused, sending.seconds)} of the time nobody might send: the "
         "provider had answered 429 (too many requests)",
         "set [limits] to what the account is allowed, or ask for more",
+    )
+
+
+def _canary(sending: Sending) -> Bound:
+    return Bound(
+        f"{_share(sending.canary, sending.seconds)} of the time went by waiting for "
+        "what came of the canary",
+        "[canary] wait says how long",
     )
 
 

@@ -15,6 +15,7 @@ def sending(**given: float | str) -> Sending:
         "requests": 100,
         "limited": 0.0,
         "paused": 0.0,
+        "canary": 0.0,
         "limits": "",
     }
     return Sending(**{**usual, **given})  # type: ignore[arg-type]
@@ -42,6 +43,12 @@ def spent(**given: float) -> Spent:
             sending(paused=7.0),
             "70 % of the time nobody might send",
             "[limits]",
+        ),
+        (
+            spent(),
+            sending(canary=9.0, cpu=9.0),
+            "90 % of the time went by waiting for what came of the canary",
+            "[canary] wait",
         ),
         (
             spent(provider=8.0),

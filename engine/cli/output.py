@@ -8,6 +8,7 @@ import sys
 import textwrap
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -122,8 +123,24 @@ def duration(seconds: float) -> str:
     return f"{seconds // HOUR:.0f} h {seconds % HOUR / MINUTE:.0f} min"
 
 
-def show_plan(plan: "Plan") -> None:
-    """Tell what would be sent, to how many and how fast."""
+def moment(when: datetime) -> str:
+    """Say a moment, to the second."""
+    return f"{when.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC"
+
+
+def show_canary(messages: int, until: datetime) -> None:
+    """Tell that a few went first, and until when the others wait."""
+    told = f"{messages:,} went first; the others wait until {moment(until)}"
+    line("canary", told)
+
+
+def show_plan(plan: "Plan", *, begun: bool = False) -> None:
+    """Tell what would be sent, to how many and how fast.
+
+    Args:
+        plan: the plan.
+        begun: whether it is taken up: its canary may be over.
+    """
     manifest = plan.manifest
     way = f"by {plan.provider.name}"
     if manifest.rehearsal:
@@ -149,6 +166,12 @@ def show_plan(plan: "Plan") -> None:
         line("requests", f"{requests}, as fast as the provider answers")
     else:
         line("requests", f"{requests}; {duration(plan.seconds)} at {plan.limits}")
+    if (canary := plan.campaign.canary) is not None and not begun:
+        first = canary.count(manifest.mailable)
+        wait = f"the others {duration(canary.wait)} later"
+        if manifest.rehearsal:
+            wait = "the others at once, for a rehearsal does not wait"
+        line("canary", f"{first:,} first, {wait}")
     for part, why in plan.renderer.uncut.items():
         line("note", f"the {part} is filled row by row, which takes longer: {why}")
     for warning in plan.warnings:
@@ -250,8 +273,16 @@ def show_report(report: "Report", *, next_steps: list[str]) -> None:
 
 
 @contextmanager
-def progress(total: int, what: str = "sending") -> Iterator[Callable[[int], None]]:
-    """Show a progress bar, where somebody is looking on."""
+def progress(
+    total: int, what: str = "sending", *, done: int = 0
+) -> Iterator[Callable[[int], None]]:
+    """Show a progress bar, where somebody is looking on.
+
+    Args:
+        total: where it ends.
+        what: what is done.
+        done: where it begins.
+    """
     if not _is_terminal():
         yield lambda _messages: None
         return
@@ -273,7 +304,7 @@ def progress(total: int, what: str = "sending") -> Iterator[Callable[[int], None
         console=Console(stderr=True),
         transient=True,
     ) as bar:
-        task = bar.add_task(what, total=total, rate="")
+        task = bar.add_task(what, total=total, completed=done, rate="")
 
         def advance(messages: int) -> None:
             bar.advance(task, messages)

@@ -93,6 +93,13 @@ def command(
         return show(plan, proof, as_json=as_json)
 
 
+def _canary(plan: "Plan") -> dict[str, float] | None:
+    canary = plan.campaign.canary
+    if canary is None:
+        return None
+    return {"messages": canary.count(plan.manifest.mailable), "wait": canary.wait}
+
+
 def show(plan: "Plan", proof: "Proof | None" = None, *, as_json: bool) -> ExitCode:
     """Show a plan to a person, or to a program; with what every row has shown.
 
@@ -126,6 +133,7 @@ def show(plan: "Plan", proof: "Proof | None" = None, *, as_json: bool) -> ExitCo
                     "requests": plan.requests,
                     "batch_size": plan.manifest.batch_size,
                     "seconds": plan.seconds,
+                    "canary": _canary(plan),
                     "warnings": plan.warnings,
                     **({} if proof is None else {"proof": proof.to_dict()}),
                     "findings": [

@@ -5,6 +5,7 @@ import sys
 from collections.abc import AsyncIterator
 from contextlib import ExitStack
 from dataclasses import replace
+from functools import partial
 
 import click
 import trio
@@ -15,6 +16,7 @@ from engine.cli import exits, output
 from engine.cli.exits import ExitCode
 from engine.cli.interrupt import ignore
 from engine.errors import CampaignError, EngineError
+from engine.guard import Waiting
 from engine.job import Job, NewRun, OldRun, Options, Retry, perform
 from engine.planning import Plan
 from engine.report import Report
@@ -79,7 +81,7 @@ class _Session:
 
     def _on_plan(self, plan: Plan, begun: bool) -> None:  # noqa: FBT001 - a callback
         self._plan = plan
-        output.show_plan(plan)
+        output.show_plan(plan, begun=begun)
         if begun:
             output.line("continues", plan.manifest.run)
         if self._ask:
@@ -96,8 +98,13 @@ class _Session:
         self._nursery.start_soon(self._watch_signals, run, signals)
         count = output.count(run.processes.count, "process", "es")
         output.line("made in", f"{count}: {run.processes.why}")
+        run.on_wait = _show_canary
         if not self._quiet:
-            bar = output.progress(self._plan.manifest.mailable)
+            run.on_begin = partial(self._show_bar, run, self._plan.manifest.mailable)
+
+    def _show_bar(self, run: Run, mailable: int, settled: int) -> None:
+        if not run.stop.requested:
+            bar = output.progress(mailable, done=settled)
             run.on_progress = self._bar.enter_context(bar)
 
     def next_steps(self, report: Report, code: ExitCode) -> list[str]:
@@ -131,6 +138,10 @@ class _Session:
         if name not in tracking.FINDERS:
             return []
         return [f"{output.command('reconcile', run, '--lookup')}   # ask the provider"]
+
+
+def _show_canary(out: Waiting) -> None:
+    output.show_canary(out.messages, out.until)
 
 
 def _for_real(campaign: Campaign) -> str:

@@ -4,6 +4,7 @@ import json
 from collections import Counter
 from collections.abc import Mapping
 from contextlib import suppress
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -172,6 +173,9 @@ def _list(facts: dict[str, Any]) -> None:
     told = ", ".join(f"{rows:,} {status}" for status, rows in counts.items() if rows)
     if progress := facts.get("progress"):
         told = f"{progress['settled']:,} of {progress['mailable']:,} settled"
+        if canary := progress.get("canary"):
+            until = datetime.fromisoformat(canary["until"])
+            told += f"; the canary is out until {output.moment(until)}"
     run = output.shown(Path(facts["directory"]))
     output.line(facts["status"], f"{run}   {facts.get('error', told)}")
 
@@ -186,9 +190,7 @@ def _show(directory: RunDirectory, facts: dict[str, Any]) -> None:
             told = f"the run {later} has written to {reached:,} of those who wait here"
         output.line("overtaken", told, colour="yellow")
     if progress := facts.get("progress"):
-        output.line(
-            "progress", f"{progress['settled']:,} of {progress['mailable']:,} settled"
-        )
+        _show_progress(progress)
     if counts := facts.get("counts"):
         output.show_counts(counts)
     output.show_left_out(facts.get("left_out", {}))
@@ -207,6 +209,15 @@ def _show(directory: RunDirectory, facts: dict[str, Any]) -> None:
         output.line("next", output.command("resume", run))
     if step := facts.get("next"):
         output.line("next", step)
+
+
+def _show_progress(progress: dict[str, Any]) -> None:
+    """Show how far a run is that somebody is sending."""
+    settled, mailable = progress["settled"], progress["mailable"]
+    output.line("progress", f"{settled:,} of {mailable:,} settled")
+    if canary := progress.get("canary"):
+        until = datetime.fromisoformat(canary["until"])
+        output.show_canary(canary["messages"], until)
 
 
 def _show_trouble(directory: RunDirectory) -> None:

@@ -64,17 +64,25 @@ def test_a_canary_that_is_refused_ends_the_run(desk: Desk, sandbox: Site) -> Non
 def test_a_canary_that_is_well_is_followed_by_the_rest(
     desk: Desk, sandbox: Site
 ) -> None:
-    """Nobody else is mailed before the wait is over."""
-    add(desk, "[canary]\nshare = 0.13\nwait = 2")
+    """Nobody else is mailed before the wait is over, and who looks on is told."""
+    add(desk, "[canary]\nshare = 0.13\nwait = 6")
+    planned = desk.send(sandbox.url, "--dry-run", "--json")
+    assert planned.json["canary"] == {"messages": 13, "wait": 6.0}
+    assert "13 first, the others 6.0 s later" in planned.err
     began = time.monotonic()
     process = desk.start("send", "letter.toml", "--base-url", sandbox.url, "--yes")
     while len(sandbox.accepted()) < 13:
         time.sleep(0.05)
-    time.sleep(0.5)
+    time.sleep(1)
+    told = desk.run("status", desk.run_directory(), "--json")
+    assert told.json["progress"]["settled"] == 13
+    assert told.json["progress"]["canary"]["messages"] == 13
     assert len(sandbox.accepted()) == 13
     _, err = process.communicate(timeout=60)
     assert process.returncode == 0, err
-    assert time.monotonic() - began > 2
+    assert "13 went first; the others wait until 20" in err
+    assert "waiting for what came of the canary" in err
+    assert time.monotonic() - began > 6
     assert len(sandbox.accepted()) == 100
 
 
@@ -94,6 +102,16 @@ def test_a_canary_is_cut_the_same_however_often_the_run_is_taken_up(
     run = desk.run_directory()
     assert json.loads((run / "manifest.json").read_bytes())["canary"] == 4
     assert len(sandbox.accepted()) == 4
+    process = desk.start("resume", run, "--yes")
+    (run / "progress.json").unlink()
+    while not (run / "progress.json").exists():
+        time.sleep(0.05)
+    time.sleep(1)
+    told = desk.run("status", run)
+    assert "4 of 104 settled" in told.err, "what an earlier start has settled counts"
+    assert "4 went first; the others wait until 20" in told.err
+    process.kill()
+    process.communicate(timeout=60)
     no_wait = ("--set", "canary.share=0.5", "--set", "canary.wait=0")
     done = desk.send(sandbox.url, *no_wait, "--json")
     assert (done.code, done.json["counts"]["accepted"]) == (0, 104), done.err
