@@ -7,6 +7,7 @@
     ├─ RunError                this run cannot go on as asked; nothing was sent
     │  ├─ RunLocked            another process owns the campaign
     │  ├─ HandsLost            no process is left to make and send
+    │  ├─ NothingSent          it ended before its first request, and is removed
     │  └─ RunFinished          the campaign has been sent already
     ├─ JournalError            the durable record cannot be written or trusted
     ├─ EventsError             what should be a provider's events cannot be read
@@ -76,6 +77,10 @@ class RunLocked(RunError):
 
 class HandsLost(RunError):
     """Nobody is left to make and send: the run stops, and can be taken up again."""
+
+
+class NothingSent(RunError):
+    """A run ended before its first request; it is removed, and cannot be resumed."""
 
 
 class LookUpFailed(EngineError):

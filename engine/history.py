@@ -274,6 +274,19 @@ def reached(run: Run, *, only_look: bool = False) -> pl.DataFrame:
     return joined.select("row", "run")
 
 
+def is_untouched(run: Run) -> bool:
+    """Whether a run has no record of a batch or row: nobody was ever to be mailed.
+
+    Raises:
+        RunError: the journal is gone or cannot be trusted.
+    """
+    with opened(*run, only_look=True) as journal:
+        if journal is None:
+            return True
+        records = (journal.batches(), journal.row_outcomes(), journal.findings())
+        return not any(True for kind in records for _ in kind)
+
+
 def pending(run: Run, *, resend: bool) -> int:
     """Count who would be mailed if a run were taken up now.
 

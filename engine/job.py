@@ -3,13 +3,14 @@
     own the campaign ─▶ new run, or the unfinished one ─▶ the door agrees ─▶ send
 
 A run exists once its manifest does. Whatever is refused before that leaves nothing
-behind, and what a crash left half planned is cleared by the next start. A rehearsal, in
+behind, nor does a new run that ends before its first request; what a crash left half
+planned is cleared by the next start. A rehearsal, in
 the sandbox, is always a new run and never stands in the way of the real thing.
 """
 
 import shutil
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager, suppress
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager, nullcontext, suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -25,6 +26,7 @@ from engine.errors import (
     AccountRejected,
     EngineError,
     JournalError,
+    NothingSent,
     RunError,
     RunFinished,
     first,
@@ -305,21 +307,52 @@ async def perform(job: Job, options: Options) -> Report:
             if begun:
                 _expect_few(plan, job, resend=options.in_doubt == "resend")
         token = _agreed(plan, options, job, begun=begun)
-        async with _address(plan, options, sandbox=job.sandbox) as base_url:
-            run = Run(
-                plan,
-                base_url=base_url,
-                secret=token,
-                in_doubt=options.in_doubt,
-                drain=options.drain,
-                processes=choose(options.processes, plan),
-                spent=spent,
-                on_progress=options.on_progress,
-            )
-            options.on_start(run)
-            ended = await run.send()
+        with nullcontext() if begun else _removed_untouched(plan):
+            async with _address(plan, options, sandbox=job.sandbox) as base_url:
+                run = Run(
+                    plan,
+                    base_url=base_url,
+                    secret=token,
+                    in_doubt=options.in_doubt,
+                    drain=options.drain,
+                    processes=choose(options.processes, plan),
+                    spent=spent,
+                    on_progress=options.on_progress,
+                )
+                options.on_start(run)
+                ended = await run.send()
+            if not (begun or ended.finished) and _is_untouched(plan):
+                raise _nothing_sent(ended.cause)
         await _close_overtaken(job)
         return _report(plan, _out(plan, job), ended)
+
+
+@contextmanager
+def _removed_untouched(plan: Plan) -> Iterator[None]:
+    """Remove a new run that fails or is stopped inside before its first request."""
+    try:
+        yield
+    except BaseException:
+        if _is_untouched(plan):
+            rundir.remove(plan.directory)
+        raise
+
+
+def _is_untouched(plan: Plan) -> bool:
+    """Whether it is certain that nothing of a run was sent, or was to be."""
+    try:
+        return history.is_untouched((plan.directory, plan.manifest))
+    except RunError:
+        return False
+
+
+def _nothing_sent(cause: EngineError | None) -> NothingSent:
+    if cause is None:
+        return NothingSent("nothing was sent")
+    return NothingSent(
+        f"nothing was sent: {cause}",
+        hint="see to that, and send again: there is no run to resume",
+    )
 
 
 def _expect_few(plan: Plan, job: Job, *, resend: bool) -> None:

@@ -146,6 +146,16 @@ def clear_leftovers(folder: Path, *, rehearsal: bool) -> None:
         raise _unwritable(folder, error) from error
 
 
+def remove(run: RunDirectory) -> None:
+    """Remove a run of which nothing was sent. What stays is cleared by the next start.
+
+    Only for who owns the campaign.
+    """
+    with suppress(OSError):
+        run.manifest.unlink(missing_ok=True)  # first: without it there is no run
+        shutil.rmtree(run.path)
+
+
 def find(folder: Path) -> list[RunDirectory]:
     """Return the planned runs of a campaign's folder, the newest first."""
     planned = [run for run in _runs(folder) if run.exists()]

@@ -9,8 +9,14 @@ import pytest
 import trio
 
 import engine
-from engine.errors import CampaignError, CampaignIncomplete, RunFinished
+from engine.errors import (
+    CampaignError,
+    CampaignIncomplete,
+    NothingSent,
+    RunFinished,
+)
 from engine.job import NewRun, Options, perform
+from engine.run import Run
 from engine.sandbox import Faults, serve
 
 CAMPAIGN = """
@@ -310,3 +316,30 @@ async def test_a_finished_campaign_is_sent_once_more_only_if_asked(
         again = await engine.asend(FRAME, campaign, **options, again=True)
         nursery.cancel_scope.cancel()
     assert again.counts["accepted"] == 50
+
+
+def test_a_run_that_ends_before_its_first_request_is_removed(campaign: Path) -> None:
+    """Stopped as it starts: nothing was sent, and nothing is left to be resumed."""
+    job = NewRun(
+        campaign=engine.load(campaign, needs_list=False), source=FRAME, sandbox=True
+    )
+    options = Options(processes=1, on_start=lambda run: run.stop.request())
+    with pytest.raises(NothingSent, match="nothing was sent"):
+        trio.run(perform, job, options)
+    assert [*job.folder.glob("rehearsal-*")] == []
+
+
+def test_a_run_with_a_request_on_record_is_kept(campaign: Path) -> None:
+    """Also where nobody was reached: what is on record may have been sent."""
+    runs: list[Run] = []
+    job = NewRun(
+        campaign=engine.load(campaign, needs_list=False), source=FRAME, sandbox=True
+    )
+    options = Options(
+        processes=1,
+        on_start=runs.append,
+        on_progress=lambda _: runs[0].stop.request(),
+    )
+    report = trio.run(perform, job, options)
+    assert not report.finished
+    assert report.directory.is_dir()

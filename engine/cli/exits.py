@@ -88,8 +88,9 @@ WORDS = {
 
 def tell(error: Exception, code: ExitCode, *, hint: str = "", as_json: bool) -> None:
     """Tell an error to a person, and to a program where one is listening."""
+    label = "stopped" if isinstance(error, errors.NothingSent) else "error"
     for text in str(error).splitlines():
-        output.line("error", text, colour="red")
+        output.line(label, text, colour="red")
     if hint:
         output.line("next", hint)
     if as_json:

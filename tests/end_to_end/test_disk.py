@@ -77,6 +77,23 @@ def test_a_full_disk_stops_the_run_and_a_resume_finishes_it(
 
 
 @pytest.mark.slow
+def test_a_disk_without_room_for_the_answers_leaves_no_run(
+    desk: Desk, small_disk: Path, sandbox: Site
+) -> None:
+    """Nothing may begin then: exit 2, what is wrong, and no run that waits."""
+    filler = _fill(small_disk)
+    os.truncate(filler, filler.stat().st_size - 4_000_000)
+    ended = desk.send(sandbox.url, "--runs-dir", small_disk)
+    assert ended.code == 2, ended.err
+    assert "nothing was sent: " in ended.err
+    assert "bytes cannot be set aside" in ended.err
+    assert [*small_disk.glob("letter/2*")] == []
+    assert sandbox.ask("stats")["requests"] == 0
+    filler.unlink()
+    assert desk.send(sandbox.url, "--runs-dir", small_disk).code == 0
+
+
+@pytest.mark.slow
 def test_a_stopped_process_goes_on_where_it_was(
     desk: Desk, start_sandbox: Callable[..., Site]
 ) -> None:

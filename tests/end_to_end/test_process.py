@@ -1,5 +1,6 @@
 """What happens to the process: signals, kill -9, a second start."""
 
+import json
 import os
 import shlex
 import signal
@@ -62,6 +63,27 @@ def test_the_first_interrupt_drains_and_a_resume_finishes(
 
 
 @pytest.mark.slow
+def test_an_interrupt_before_the_first_message_leaves_no_run(
+    desk: Desk, sandbox: Site
+) -> None:
+    """While processes start, the run exists already: nothing was sent, exit 2."""
+    words = ("send", "letter.toml", "--base-url", sandbox.url, "--yes")
+    process = desk.start(*words, "--processes", "2", "--json")
+    assert process.stderr is not None
+    for line in process.stderr:
+        if line.startswith("made in"):
+            break
+    process.send_signal(signal.SIGINT)
+    out, err = process.communicate(timeout=60)
+
+    assert process.returncode == 2, err
+    assert json.loads(out)["error"]["message"] == "nothing was sent"
+    assert "stopped    nothing was sent" in err
+    assert [*desk.runs.glob("letter/2*")] == []
+    assert sandbox.ask("stats")["requests"] == 0
+    assert desk.send(sandbox.url).code == 0
+
+
 @pytest.mark.parametrize("gap", [0.0, 0.02, 0.05, 0.1, 0.2])
 def test_more_interrupts_while_a_run_ends_change_nothing_of_what_is_told(
     desk: Desk, start_sandbox: Callable[..., Site], gap: float
@@ -225,14 +247,14 @@ def test_a_closed_stdout_changes_nothing_of_a_run(
 async def test_a_caller_who_cancels_before_the_first_request_is_let_go(
     desk: Desk, sandbox: Site, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A deadline that passes while the list is planned: it ends, nothing is lost."""
+    """A deadline that passes while the list is planned: it ends, and leaves no run."""
     monkeypatch.setenv("LETTER_TOKEN", TOKEN)
     with trio.CancelScope() as caller:
         caller.cancel()
         await engine.asend(None, desk.campaign, base_url=sandbox.url)
 
     assert caller.cancelled_caught
-    assert set(desk.results()["status"]) == {"pending"}
+    assert [*desk.runs.glob("letter/2*")] == []
     assert sandbox.accepted() == []
     report = await engine.asend(None, desk.campaign, base_url=sandbox.url)
     assert report.counts["accepted"] == 100
