@@ -84,6 +84,7 @@ def test_an_interrupt_before_the_first_message_leaves_no_run(
     assert desk.send(sandbox.url).code == 0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("gap", [0.0, 0.02, 0.05, 0.1, 0.2])
 def test_more_interrupts_while_a_run_ends_change_nothing_of_what_is_told(
     desk: Desk, start_sandbox: Callable[..., Site], gap: float
