@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from engine.errors import StoreError
+from engine.errors import StoreError, cause_of, is_full
 
 #: Seconds to wait while another process writes.
 _PATIENCE = 30.0
@@ -145,15 +145,31 @@ def trouble(path: Path, layout: Layout) -> Iterator[None]:
     try:
         yield
     except sqlite3.DatabaseError as error:
+        if _is_full(path, error):
+            raise StoreError(
+                f"{path}: {layout.what} cannot be written: the disk is full",
+                hint="free some space, then once more",
+            ) from error
         raise StoreError(
             f"{path}: {layout.what} cannot be read or written: {error}",
             hint="see to the disk and the permissions, or restore it from a backup",
         ) from error
     except OSError as error:
         raise StoreError(
-            f"{path}: {layout.what} cannot be kept there: {error.strerror}",
+            f"{path}: {layout.what} cannot be kept there: {cause_of(error)}",
             hint="choose another folder: --runs-dir DIR",
         ) from error
+
+
+def _is_full(path: Path, error: sqlite3.DatabaseError) -> bool:
+    """Whether it failed for want of room.
+
+    The files beside a database fail with an error of the disk where there is no room.
+    """
+    code = error.sqlite_errorcode & 0xFF
+    if code == sqlite3.SQLITE_IOERR:
+        return is_full(error, path.parent)
+    return code == sqlite3.SQLITE_FULL
 
 
 def _made(path: Path, db: sqlite3.Connection, layout: Layout) -> None:

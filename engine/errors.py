@@ -29,7 +29,14 @@ do. A programmer's mistake is a ValueError, TypeError or RuntimeError, never one
 these. The troubles of a single recipient are outcomes, not exceptions.
 """
 
-from typing import Literal
+import errno
+import os
+import shutil
+from pathlib import Path
+from typing import Final, Literal
+
+#: Bytes below which a disk is full: what SQLite and polars take at once.
+_ROOM: Final = 64 * 1024
 
 #: What came of a question to an account: see `CloudMailinError`.
 Kind = Literal["refused", "account", "unavailable", "in_doubt"]
@@ -207,6 +214,24 @@ class CampaignIncomplete(EngineError):
 
 class BrokenPromise(EngineError):
     """A check on ourselves failed: our bug, never the user's. Exit 70."""
+
+
+def is_full(error: Exception, folder: Path | None = None) -> bool:
+    """Whether something failed for want of room on the disk.
+
+    Args:
+        error: polars gives the system's words alone, and sometimes not even these.
+        folder: where it was to be written, for an error that does not tell.
+    """
+    number = error.errno if isinstance(error, OSError) else None
+    if number == errno.ENOSPC or os.strerror(errno.ENOSPC) in str(error):
+        return True
+    return folder is not None and shutil.disk_usage(folder).free < _ROOM
+
+
+def cause_of(error: OSError) -> str:
+    """Say in words what the system said."""
+    return "the disk is full" if is_full(error) else error.strerror or str(error)
 
 
 def first(group: BaseExceptionGroup[EngineError]) -> EngineError:

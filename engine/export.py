@@ -15,7 +15,7 @@ from typing import Final
 import polars as pl
 
 from engine import rundir
-from engine.errors import RunError
+from engine.errors import RunError, cause_of, is_full
 
 _FORMULA: Final = r"^[=+\-@\t\r\n＝＋－＠]"  # noqa: RUF001 - full-width on purpose
 _GUARDED: Final = r"^'([=+\-@\t\r\n＝＋－＠])"  # noqa: RUF001
@@ -57,7 +57,11 @@ def write(rows: pl.LazyFrame, out: Path, *, never: Iterable[Path] = ()) -> None:
         writer(rows, aside)
         rundir.publish_file(aside, out)
     except OSError as error:
-        raise RunError(f"{out}: cannot be written: {error.strerror}") from error
+        raise RunError(f"{out}: cannot be written: {cause_of(error)}") from error
+    except pl.exceptions.PolarsError as error:
+        if not is_full(error, aside.parent):  # then it is the rows that cannot be read
+            raise
+        raise RunError(f"{out}: cannot be written: the disk is full") from error
     finally:
         aside.unlink(missing_ok=True)
 

@@ -30,7 +30,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from engine.errors import RunError, RunLocked
+from engine.errors import RunError, RunLocked, cause_of
 
 #: What the name of a run begins with that went to the sandbox.
 REHEARSAL = "rehearsal-"
@@ -293,11 +293,16 @@ def sha256(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def publish(path: Path, data: bytes) -> None:
+def publish(path: Path, data: bytes, *, option: str = "--runs-dir DIR") -> None:
     """Let a file appear whole, and survive a power cut once this returns.
 
+    Args:
+        path: the file.
+        data: what it holds.
+        option: by which the user may name another place.
+
     Raises:
-        RunError: it cannot be written.
+        RunError: it cannot be written; nothing is left of it.
     """
     aside = path.with_name(f".{path.name}.inprogress")
     try:
@@ -305,7 +310,9 @@ def publish(path: Path, data: bytes) -> None:
         aside.write_bytes(data)
         publish_file(aside, path)
     except OSError as error:
-        raise _unwritable(path, error) from error
+        with suppress(OSError):
+            aside.unlink(missing_ok=True)
+        raise _unwritable(path, error, option) from error
 
 
 def publish_file(aside: Path, path: Path) -> None:
@@ -344,7 +351,7 @@ def check_target(target: Path, *, never: Iterable[Path] = ()) -> None:
             pass
     except OSError as error:
         raise RunError(
-            f"--out {target}: cannot be written: {error.strerror}",
+            f"--out {target}: cannot be written: {cause_of(error)}",
             hint="name another file",
         ) from error
 
@@ -366,7 +373,7 @@ def copy(path: Path, target: Path) -> None:
         with suppress(OSError):
             aside.unlink(missing_ok=True)
         raise RunError(
-            f"{target}: cannot be written: {error.strerror}",
+            f"{target}: cannot be written: {cause_of(error)}",
             hint=f"the results are in {path}",
         ) from error
 
@@ -392,10 +399,10 @@ def show_progress(directory: RunDirectory, facts: dict[str, object]) -> None:
         aside.replace(directory.progress)
 
 
-def _unwritable(path: Path, error: OSError) -> RunError:
+def _unwritable(path: Path, error: OSError, option: str = "--runs-dir DIR") -> RunError:
     return RunError(
-        f"{path}: cannot be written: {error.strerror}",
-        hint="choose another folder: --runs-dir DIR",
+        f"{path}: cannot be written: {cause_of(error)}",
+        hint=f"choose another folder: {option}",
     )
 
 

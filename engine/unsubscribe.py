@@ -24,7 +24,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, NamedTuple
 
-from engine.errors import StoreError
+from engine.errors import StoreError, cause_of
 
 _KEY_BYTES: Final = 32
 _ID_BYTES: Final = 4
@@ -104,7 +104,8 @@ def keys(path: Path) -> Keys:
             raise StoreError(f"{path}: others may read it", hint=f"chmod 600 {path}")
         lines = path.read_text(encoding="ascii").split()
     except (OSError, UnicodeDecodeError) as error:
-        raise StoreError(f"{path}: cannot be read: {error}") from error
+        told = cause_of(error) if isinstance(error, OSError) else "it is no text"
+        raise StoreError(f"{path}: cannot be used: {told}") from error
     if not lines or not all(map(_KEY.fullmatch, lines)):
         raise StoreError(
             f"{path}: does not hold one key of 64 hex digits a line",

@@ -77,7 +77,7 @@ def _written(
     folder = plan.campaign.home / "runs" / plan.manifest.campaign
     page = (folder / rundir.PREVIEW if out is None else out).resolve()
     rundir.check_target(page, never=[plan.campaign.file])
-    rundir.publish(page, html.encode())
+    rundir.publish(page, html.encode(), option="--out FILE")
     return page, list(sample.labels)
 
 

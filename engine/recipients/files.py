@@ -1,6 +1,5 @@
 """Which files a source means, and what the rest of the package says of one file."""
 
-import errno
 import glob
 import os
 from collections import Counter
@@ -12,7 +11,7 @@ from typing import Final
 
 import polars as pl
 
-from engine.errors import RecipientsError, RunError
+from engine.errors import RecipientsError, RunError, is_full
 
 #: Suffix, in lower case, to format.
 FORMATS: Final = {
@@ -76,7 +75,7 @@ def translating(source: object) -> Iterator[None]:
     try:
         yield
     except (pl.exceptions.PolarsError, pl.exceptions.PanicException, OSError) as err:
-        if os.strerror(errno.ENOSPC) in str(err):  # polars gives the words alone
+        if is_full(err):
             raise RunError(
                 "there is no room on the disk to keep a copy of the list",
                 hint="free some space, or put the runs elsewhere: --runs-dir",

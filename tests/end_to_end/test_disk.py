@@ -208,3 +208,26 @@ def test_results_that_are_lost_are_told_and_made_anew(
         assert "Traceback" not in told.err
     assert desk.run("reconcile", run, "--events", "/dev/null").code == 0
     assert set(desk.results()["status"]) == {"accepted"}
+
+
+@pytest.mark.slow
+def test_a_full_disk_is_told_as_that(
+    desk: Desk, sandbox: Site, small_disk: Path
+) -> None:
+    """Not as a damaged file or without words; and no half of a file is left."""
+    assert desk.send(sandbox.url).code == 0
+    run = desk.run_directory()
+    _fill(small_disk)
+    for words in (
+        *(("export", run, "--out", small_disk / f"x.{f}") for f in ("csv", "parquet")),
+        ("preview", "letter.toml", "--no-open", "--out", small_disk / "page.html"),
+        ("suppress", "add", "a@inbox.example", "--runs-dir", small_disk),
+        ("events", "serve", "--port", "0", "--key-file", small_disk / "key"),
+    ):
+        told = desk.run(*words)
+        assert told.code in {2, 3}
+        assert "the disk is full" in told.err
+        assert "Traceback" not in told.err
+        for left in (small_disk / "key", *small_disk.glob("suppressions.*")):
+            left.unlink(missing_ok=True)  # made before there was found to be no room
+        assert {path.name for path in small_disk.iterdir()} == {"filler"}

@@ -14,7 +14,7 @@ import trio
 from engine import webhooks
 from engine.cli import exits, options, output
 from engine.cli.exits import ExitCode
-from engine.errors import CampaignError, EngineError, first
+from engine.errors import CampaignError, EngineError, cause_of, first
 from engine.receiver import Counts, Gate, Tls, serve
 from engine.webhooks.signature import Signature
 
@@ -138,7 +138,8 @@ def _key(path: Path) -> str:
             )
         key = path.read_text(encoding="ascii").strip()
     except (OSError, UnicodeDecodeError) as error:
-        raise CampaignError(f"--key-file: {path} cannot be read: {error}") from error
+        told = cause_of(error) if isinstance(error, OSError) else "it is no text"
+        raise CampaignError(f"--key-file: {path} cannot be used: {told}") from error
     if len(key) < _SHORTEST_KEY or not key.replace("-", "").replace("_", "").isalnum():
         raise CampaignError(
             f"--key-file: {path} holds no key of {_SHORTEST_KEY} letters and digits "
