@@ -13,8 +13,8 @@ state.
 """
 
 import asyncio
+import os
 import shutil
-import tempfile
 import threading
 import weakref
 from collections.abc import Collection, Iterator, Mapping, Sequence
@@ -25,7 +25,7 @@ import sniffio
 import trio
 
 from engine import campaign as campaigns
-from engine import history, planning, providers
+from engine import history, planning, providers, rundir
 from engine.campaign import Campaign
 from engine.crew import AUTO, Asked
 from engine.job import NewRun, Options, perform
@@ -226,16 +226,21 @@ def plan(
         max_recipients=max_recipients,
         refuses=refuse,
     )
-    folder = Path(tempfile.mkdtemp(prefix="mailvolley-plan-"))
+    folder, lock = rundir.passing("mailvolley-plan-")
     try:
         drawn = planning.draw_up(
             loaded, source, RunDirectory(folder), limit=limit, occasion=occasion
         )
     except BaseException:
-        shutil.rmtree(folder)
+        _remove(folder, lock)
         raise
-    weakref.finalize(drawn, shutil.rmtree, folder, ignore_errors=True)
+    weakref.finalize(drawn, _remove, folder, lock)
     return drawn
+
+
+def _remove(folder: Path, lock: int) -> None:
+    shutil.rmtree(folder, ignore_errors=True)
+    os.close(lock)
 
 
 class _Catalogue(Mapping[str, Collection[str]]):

@@ -40,6 +40,8 @@ MOMENT = "%Y%m%dT%H%M%SZ-%f"
 PREVIEW = "preview.html"
 #: Seconds that an owner waits for those who only look, and between two tries.
 PATIENCE, _GLANCE = 5.0, 0.02
+#: Seconds after which a temporary folder that nobody holds is nobody's.
+_YOUNG = 60.0
 _LOOKING = os.O_RDONLY | os.O_CLOEXEC
 RUN = re.compile(rf"(?:{REHEARSAL})?([0-9]{{8}}T[0-9]{{6}}Z-[0-9]{{6}})")
 
@@ -242,6 +244,39 @@ def looked_at(directory: RunDirectory) -> Iterator[None]:
     finally:
         if lock is not None:
             os.close(lock)
+
+
+def passing(prefix: str) -> tuple[Path, int]:
+    """Make a folder among the system's temporary ones, to be removed by the caller.
+
+    Those that killed processes have left are removed: who lives holds a lock on the
+    folder itself, which dies with the process.
+
+    Args:
+        prefix: of the folder's name, ours alone.
+
+    Returns:
+        The folder, and the lock, to be closed after it was removed.
+    """
+    for left in Path(tempfile.gettempdir()).glob(f"{prefix}*"):
+        with suppress(OSError):  # removed meanwhile, or somebody else's
+            _remove_left(left)
+    folder = Path(tempfile.mkdtemp(prefix=prefix))
+    lock = os.open(folder, _LOOKING)
+    fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    return folder, lock
+
+
+def _remove_left(folder: Path) -> None:
+    lock = os.open(folder, _LOOKING | os.O_DIRECTORY | os.O_NOFOLLOW)
+    try:
+        about = os.fstat(lock)
+        # One that is younger may be about to be locked.
+        is_old = time.time() - about.st_mtime > _YOUNG
+        if is_old and about.st_uid == os.getuid() and _locked(lock, fcntl.LOCK_EX):
+            shutil.rmtree(folder)
+    finally:
+        os.close(lock)
 
 
 def _lock(folder: Path, *, rehearsal: bool) -> Path:

@@ -1,6 +1,9 @@
 """The engine as a library: frames in, a report out, on any event loop or none."""
 
 import asyncio
+import os
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -343,3 +346,44 @@ def test_a_run_with_a_request_on_record_is_kept(campaign: Path) -> None:
     report = trio.run(perform, job, options)
     assert not report.finished
     assert report.directory.is_dir()
+
+
+PLANNER = """
+import time, engine
+plan = engine.plan("list.csv", "letter.toml", sandbox=True)
+print(plan.directory.path, flush=True)
+time.sleep(60)
+"""
+
+
+def test_what_a_killed_plan_has_left_goes_with_the_next(
+    campaign: Path, tmp_path: Path
+) -> None:
+    """It holds a list of people; that of a plan which lives still stays."""
+    FRAME.write_csv(tmp_path / "list.csv")
+    (temporary := tmp_path / "temporary").mkdir()
+
+    def start() -> tuple[subprocess.Popen[str], Path]:
+        process = subprocess.Popen(
+            [sys.executable, "-c", PLANNER],
+            cwd=campaign.parent,
+            env={**os.environ, "TMPDIR": str(temporary)},
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        assert process.stdout is not None
+        folder = Path(process.stdout.readline().strip())
+        os.utime(folder, (0, 0))  # as old as if it had been there for long
+        return process, folder
+
+    killed, left = start()
+    killed.kill()
+    killed.communicate()
+    living, kept = start()
+    assert not left.exists()
+    other, third = start()
+    assert kept.is_dir()
+    assert sorted(temporary.iterdir()) == sorted([kept, third])
+    for process in (living, other):
+        process.terminate()
+        process.communicate()
