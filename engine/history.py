@@ -138,10 +138,13 @@ def expect_results(directory: RunDirectory) -> None:
     """Refuse a run without results, and say how it comes by them.
 
     Raises:
-        RunError: there is no such run, or there are none: not yet, or not any more.
+        RunError: there is no such run, or there are none: not yet, or not any more; or
+            they are damaged.
     """
     manifest = Manifest.read(directory)
     if directory.results.exists():
+        if not results.is_whole(directory):
+            raise results.damaged(directory.results)
         return
     if finished_at(directory, manifest, only_look=True):
         raise RunError(

@@ -22,6 +22,7 @@ from engine.errors import BrokenPromise, JournalError, RunError
 from engine.manifest import Manifest
 from engine.outcome import Outcomes, Status
 from engine.record import BatchRecord, BatchState, RowFinding, RowOutcome
+from engine.rundir import RunDirectory
 
 COLUMNS: dict[str, pl.DataType] = {
     "row": pl.UInt64(),
@@ -152,8 +153,10 @@ def write(
     try:
         parquet.write(aside, frames, pl.Schema(COLUMNS), metadata=metadata)
         counts = _counted(aside, parquet.rows(recipients))
+        # First: after a crash between the two the results are made anew for nothing.
+        rundir.publish(RunDirectory(path.parent).results_sha256, _hash(aside))
         rundir.publish_file(aside, path)
-    except (pl.exceptions.PolarsError, OSError) as error:
+    except (pl.exceptions.PolarsError, OSError, RunError) as error:
         _remove(aside)
         raise JournalError(
             f"{path}: the results cannot be written: {error}",
@@ -163,6 +166,19 @@ def write(
         _remove(aside)
         raise
     return counts
+
+
+def is_whole(directory: RunDirectory) -> bool:
+    """Whether results are to the bit what was written, as far as that is known."""
+    try:
+        known = directory.results_sha256.read_bytes()
+    except FileNotFoundError:  # of an older version
+        return True
+    return known == _hash(directory.results)
+
+
+def _hash(path: Path) -> bytes:
+    return f"{rundir.sha256(path)}\n".encode()
 
 
 def anew(run: Path) -> str:

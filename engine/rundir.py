@@ -8,6 +8,7 @@
         journal.db                  what was sent: the only truth that changes
         progress.json               for who looks on while the run holds the journal
         results.parquet             made from the journal, whole or not there
+        results.sha256              of that file, by which damage of a disk is told
         events.parquet              what the provider reported of the rows later
     <runs>/events.db                every event, of all runs
     <runs>/suppressions.db          who must not be mailed
@@ -86,6 +87,11 @@ class RunDirectory:
     def results(self) -> Path:
         """One row per input row."""
         return self.path / "results.parquet"
+
+    @property
+    def results_sha256(self) -> Path:
+        """The hash of the results, in hex."""
+        return self.path / "results.sha256"
 
     @property
     def events(self) -> Path:

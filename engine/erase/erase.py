@@ -35,7 +35,7 @@ from engine.suppression import Suppressions
 _STORES: Final = ("journal", "asked", "events", "suppressions", "fetched")
 #: Files that were looked through by what they hold.
 _OURS: Final = frozenset(
-    {"recipients.parquet", "results.parquet", "events.parquet"}
+    {"recipients.parquet", "results.parquet", "events.parquet", "results.sha256"}
     | {f"{name}.db{end}" for end in ("", "-wal", "-shm") for name in _STORES}
 )
 #: Characters of a file that are looked through at a time, and those that may hold the

@@ -38,6 +38,7 @@ _PREFIX: Final = ".erasing-"
 #: What is made anew, or is of no use in what is made.
 _OURS: Final = frozenset(
     {"manifest.json", "recipients.parquet", "results.parquet", "events.parquet"}
+    | {"results.sha256"}
     | {"journal.db", "journal.db-wal", "journal.db-shm", "ballast"}
     | {"asked.db", "asked.db-wal", "asked.db-shm"}
 )
