@@ -142,19 +142,13 @@ def expect_results(directory: RunDirectory) -> None:
             they are damaged.
     """
     manifest = Manifest.read(directory)
-    if directory.results.exists():
-        if not results.is_whole(directory):
-            raise results.damaged(directory.results)
-        return
-    if finished_at(directory, manifest, only_look=True):
+    is_there = directory.results.exists()
+    if not (is_there or finished_at(directory, manifest, only_look=True)):
         raise RunError(
-            f"{directory.results}: is gone, and the run is finished",
-            hint=results.anew(directory.path),
+            f"{directory.path}: there are no results yet",
+            hint=f"finish the run: mailvolley resume {directory.path}",
         )
-    raise RunError(
-        f"{directory.path}: there are no results yet",
-        hint=f"finish the run: mailvolley resume {directory.path}",
-    )
+    results.expect(directory)
 
 
 def sent(earlier: Sequence[Run], *, only_look: bool = False) -> pl.DataFrame:

@@ -168,13 +168,22 @@ def write(
     return counts
 
 
-def is_whole(directory: RunDirectory) -> bool:
-    """Whether results are to the bit what was written, as far as that is known."""
+def expect(directory: RunDirectory) -> None:
+    """Refuse a finished run whose results are not to the bit what was written.
+
+    Raises:
+        RunError: they are gone or damaged.
+    """
+    path = directory.results
+    if not path.exists():
+        told = f"{path}: is gone, and the run is finished"
+        raise RunError(told, hint=anew(directory.path))
     try:
         known = directory.results_sha256.read_bytes()
     except FileNotFoundError:  # of an older version
-        return True
-    return known == _hash(directory.results)
+        return
+    if known != _hash(path):
+        raise damaged(path)
 
 
 def _hash(path: Path) -> bytes:

@@ -9,7 +9,7 @@ from typing import Any
 import polars as pl
 from pydantic import ValidationError
 
-from engine import history, recipients, rundir
+from engine import recipients, results, rundir
 from engine.campaign import Campaign
 from engine.errors import RunError
 from engine.manifest import Manifest
@@ -141,9 +141,9 @@ def rows_of(
     """Return the rows of a finished run that ended so, as a list for the campaign.
 
     Raises:
-        RunError: there are no results, or no row ended so.
+        RunError: the results are gone or damaged, or no row ended so.
     """
-    history.expect_results(directory)
+    results.expect(directory)
     wanted = pl.scan_parquet(directory.results).filter(
         pl.col("status").is_in([status.value for status in statuses])
     )
