@@ -279,7 +279,10 @@ class Run:
                 processes=self.processes.count,
                 requests=told.requests,
                 limited=told.waited_for_rate,
-                paused=min(seconds, told.waited_for_pauses),
+                throttled=min(seconds, told.waited_for_throttles),
+                failing=min(
+                    seconds, told.waited_for_pauses - told.waited_for_throttles
+                ),
                 canary=guard.waited,
                 limits=self._plan.limits,
             )

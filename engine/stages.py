@@ -58,7 +58,8 @@ class Sending:
         processes: how many made and sent messages.
         requests: that were answered.
         limited: seconds in which the first in line waited for a limit.
-        paused: seconds of pauses that the provider asked for.
+        throttled: seconds of pauses after a 429.
+        failing: seconds of pauses because the provider did not answer, or with a fault.
         canary: seconds of the wait for a canary.
         limits: the limits, as people write them: `500 messages/s`; none if empty.
     """
@@ -69,7 +70,8 @@ class Sending:
     processes: int
     requests: int
     limited: float
-    paused: float
+    throttled: float
+    failing: float
     canary: float
     limits: str
 
@@ -120,7 +122,8 @@ def bound(spent: Spent, sending: Sending, *, cores: int | None = None) -> Bound:
         return _processor(seconds, sending, cores or os.cpu_count() or 1)
     waits = {
         sending.limited: _limit(sending),
-        sending.paused: _pauses(sending),
+        sending.throttled: _throttles(sending),
+        sending.failing: _faults(sending),
         sending.canary: _canary(sending),
         seconds[Stage.PROVIDER]: _provider(seconds, sending),
         seconds[Stage.JOURNAL]: _journal(seconds, sending),
@@ -135,9 +138,8 @@ def bound(spent: Spent, sending: Sending, *, cores: int | None = None) -> Bound:
 
 
 def _waits(sending: Sending) -> bool:
-    return (
-        max(sending.limited, sending.paused, sending.canary) >= MOST * sending.seconds
-    )
+    waits = (sending.limited, sending.throttled, sending.failing, sending.canary)
+    return max(waits) >= MOST * sending.seconds
 
 
 def _processor(seconds: dict[Stage, float], sending: Sending, cores: int) -> Bound:
@@ -159,11 +161,19 @@ def _limit(sending: Sending) -> Bound:
     )
 
 
-def _pauses(sending: Sending) -> Bound:
+def _throttles(sending: Sending) -> Bound:
     return Bound(
-        f"{_share(sending.paused, sending.seconds)} of the time nobody might send: the "
-        "provider had answered 429 (too many requests)",
+        f"{_share(sending.throttled, sending.seconds)} of the time nobody might send: "
+        "the provider had answered 429 (too many requests)",
         "set [limits] to what the account is allowed, or ask for more",
+    )
+
+
+def _faults(sending: Sending) -> Bound:
+    return Bound(
+        f"{_share(sending.failing, sending.seconds)} of the time nobody might send: "
+        "the provider did not answer, or with an error of its own",
+        "see whether its address is right and its service is up",
     )
 
 

@@ -490,6 +490,7 @@ async def test_429s_in_flight_together_are_one_storm(
     statistics = pace.statistics()
     assert statistics.throttles == 1
     assert pytest.approx(5.1) == statistics.waited_for_pauses
+    assert statistics.waited_for_throttles == statistics.waited_for_pauses
 
 
 async def test_probe_that_is_throttled_pauses_again(
@@ -579,6 +580,7 @@ async def test_statistics_tell_rate_waits_from_pauses(
     statistics = pace.statistics()
     assert pytest.approx(7, abs=0.1) == statistics.waited_for_rate
     assert statistics.waited_for_pauses == 5
+    assert statistics.waited_for_throttles == 0, "no 429 has come"
     assert (statistics.messages, statistics.requests) == (800, 8)
 
 

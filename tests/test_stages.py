@@ -14,7 +14,8 @@ def sending(**given: float | str) -> Sending:
         "processes": 1,
         "requests": 100,
         "limited": 0.0,
-        "paused": 0.0,
+        "throttled": 0.0,
+        "failing": 0.0,
         "canary": 0.0,
         "limits": "",
     }
@@ -40,9 +41,15 @@ def spent(**given: float) -> Spent:
         ),
         (
             spent(),
-            sending(paused=7.0),
-            "70 % of the time nobody might send",
+            sending(throttled=7.0),
+            "70 % of the time nobody might send: the provider had answered 429",
             "[limits]",
+        ),
+        (
+            spent(),
+            sending(failing=9.1),
+            "91 % of the time nobody might send: the provider did not answer",
+            "its address is right",
         ),
         (
             spent(),

@@ -109,6 +109,7 @@ class Gate:
         self.storms = 0
         self.storms_in_a_row = 0
         self.paused = 0.0
+        self.throttled = 0.0
         self._open = False
         self._probe: Turn | None = None
         self._not_before = -math.inf
@@ -150,11 +151,13 @@ class Gate:
         now = trio.current_time()
         self._not_before = max(self._not_before, now + seconds)
 
-    def shut(self, seconds: float) -> None:
+    def shut(self, seconds: float, *, throttled: bool) -> None:
         """Pause, and probe afterwards."""
         before = max(self._not_before, trio.current_time())
         self.hold(seconds)
-        self.paused += max(0.0, self._not_before - before)
+        longer = max(0.0, self._not_before - before)
+        self.paused += longer
+        self.throttled += longer if throttled else 0.0
         self._open = False
         # A probe in flight was sent before this pause and says nothing about its end.
         self._probe = None
@@ -305,7 +308,7 @@ class Line:
             if self.gate.storm(by, self._in_flight[by]):
                 self.allowance.storm()
         self.begin()
-        self.gate.shut(seconds)
+        self.gate.shut(seconds, throttled=by is not None)
         self._tell()
 
     async def _pass(

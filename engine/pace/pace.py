@@ -20,6 +20,7 @@ class PaceStatistics:
             under the limits.
         waited_for_pauses: seconds for which pauses shut the gate; of a pause that is
             under way, all of it.
+        waited_for_throttles: those of them that a 429 made.
         throttles: storms of 429s; many at once are one.
         messages: departed.
         requests: departed.
@@ -30,6 +31,7 @@ class PaceStatistics:
 
     waited_for_rate: float
     waited_for_pauses: float
+    waited_for_throttles: float
     throttles: int
     messages: int
     requests: int
@@ -195,6 +197,7 @@ class Pace:
         return PaceStatistics(
             waited_for_rate=line.waited,
             waited_for_pauses=line.gate.paused,
+            waited_for_throttles=line.gate.throttled,
             throttles=line.gate.storms,
             messages=line.departed_messages,
             requests=line.departed_requests,

@@ -50,18 +50,25 @@ class Progress:
                 f"the server's certificate is not valid: {words(error)}",
                 reason="certificate",
             )
-        return self.failure(words(error), reason="no_answer")
+        failure = self.failure(words(error), reason="no_answer")
+        if any(isinstance(e, ConnectionRefusedError) for e in _causes(error)):
+            failure.hint = "nothing listens there: is the address right, and the port?"
+        return failure
 
 
 def words(error: BaseException) -> str:
     """Return what is said deepest down: the layers above often say nothing."""
     said = type(error).__name__
     for cause in _causes(error):
-        said = str(cause) or said
+        told = cause.strerror if isinstance(cause, OSError) else None
+        said = told or str(cause) or said
     return said
 
 
 def _causes(error: BaseException | None) -> Iterator[BaseException]:
     while error is not None:
         yield error
-        error = error.__cause__ or error.__context__
+        if isinstance(error, BaseExceptionGroup):  # as of attempts to connect
+            error = error.exceptions[0]
+        else:
+            error = error.__cause__ or error.__context__

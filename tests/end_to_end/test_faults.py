@@ -1,6 +1,7 @@
 """A provider that misbehaves: every row still has its one true outcome."""
 
 import itertools
+import socket
 from collections.abc import Callable
 
 import pytest
@@ -156,3 +157,27 @@ def test_the_rate_holds_in_any_second(desk: Desk, sandbox: Site) -> None:
         window = itertools.takewhile(lambda a, at=at: a[0] < at + 0.9, later)
         assert sum(messages for _, messages in window) <= 200
     assert arrivals[-1][0] - arrivals[0][0] >= 2.0 - 0.2
+
+
+@pytest.mark.slow
+def test_a_refused_connection_is_called_so(desk: Desk) -> None:
+    """Not a rate limit: nobody has answered, so nobody has said 429."""
+    with socket.socket() as taken:  # bound, and nobody listens
+        taken.bind(("127.0.0.1", 0))
+        port = taken.getsockname()[1]
+        ended = desk.send(f"http://127.0.0.1:{port}", "--set", "limits.patience=3")
+    assert ended.code == 3, ended.err
+    assert "Connection refused" in ended.err
+    assert "nothing listens there" in ended.err
+    assert "the provider did not answer" in ended.err
+    assert "429" not in ended.err
+    assert "sub-exception" not in ended.err
+
+
+@pytest.mark.slow
+def test_a_port_that_is_taken_is_called_so(desk: Desk, sandbox: Site) -> None:
+    """By the system's own words, not those of a library's group."""
+    port = sandbox.root.rpartition(":")[2]
+    refused = desk.run("events", "serve", "--port", port)
+    assert refused.code == 2, refused.err
+    assert f"127.0.0.1:{port}: cannot listen there: Address already in" in refused.err

@@ -17,6 +17,7 @@ from engine.cli.exits import ExitCode
 from engine.errors import CampaignError, EngineError, cause_of, first
 from engine.receiver import Counts, Gate, Tls, serve
 from engine.webhooks.signature import Signature
+from engine.wire.progress import words
 
 #: Environment variables with the secrets that providers sign with, by provider.
 VARIABLE = "MAILVOLLEY_{}_WEBHOOK_SECRET"
@@ -91,7 +92,7 @@ def command(
             raise first(group) from None
         except* OSError as group:
             raise CampaignError(
-                f"{host}:{port}: cannot listen there: {group.exceptions[0]}",
+                f"{host}:{port}: cannot listen there: {words(group)}",
                 hint="choose another one: --port 0 takes any that is free",
             ) from None
         _tell(counts)
