@@ -86,8 +86,7 @@ def look(campaign: Campaign, run: Circumstances) -> Iterator[Finding]:
     if run.rehearsal:
         return
     if campaign.start_by is not None and run.now > campaign.start_by:
-        told = f"start_by = {campaign.start_by.isoformat()}, and it is {_said(run.now)}"
-        yield Finding.of("L43", told)
+        yield Finding.of("L43", _late(campaign, run))
     yield from _since(campaign, run)
     if run.keeps_list and (
         run.fetched_at is None or run.now - run.fetched_at > _SILENCE
@@ -98,6 +97,16 @@ def look(campaign: Campaign, run: Circumstances) -> Iterator[Finding]:
     if 0 < run.key_seconds < run.drain + 2 * _SECONDS_UNDER_WAY:
         told = f"a request is remembered for {run.key_seconds:g} s"
         yield Finding.of("L45", told)
+
+
+def passed_over(campaign: Campaign, run: Circumstances) -> Iterator[str]:
+    """Say which guards hold nobody back this time, a sentence each."""
+    late = campaign.start_by is not None and run.now > campaign.start_by
+    if run.rehearsal and late and "L43" not in campaign.lint.allow:
+        told = _late(campaign, run)
+        yield f"{told}: passed over in a rehearsal; for real it is refused"
+    if run.partial and campaign.expect is not None:
+        yield "[expect] is passed over, for this is only a part of the list"
 
 
 def too_many(
@@ -159,6 +168,11 @@ def _since(campaign: Campaign, run: Circumstances) -> Iterator[Finding]:
             else f"the last event came in {_said(run.heard_at)}"
         )
         yield Finding.of("L41", told)
+
+
+def _late(campaign: Campaign, run: Circumstances) -> str:
+    by = "" if campaign.start_by is None else campaign.start_by.isoformat()
+    return f"start_by = {by}, and it is {_said(run.now)}"
 
 
 def _said(moment: datetime) -> str:

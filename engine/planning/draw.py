@@ -101,18 +101,17 @@ def draw_up(
         raise RecipientsError("the list has no rows: there is nobody to write to")
     mailable = planned.get(None, 0)
     templates = _copy_templates(renderer, directory)
-    found = look.findings(
-        check.circumstances(
-            occasion,
-            campaign,
-            provider,
-            templates,
-            directory.recipients,
-            rows=rows,
-            mailable=mailable,
-            partial=limit is not None,
-        )
+    begins_with = check.circumstances(
+        occasion,
+        campaign,
+        provider,
+        templates,
+        directory.recipients,
+        rows=rows,
+        mailable=mailable,
+        partial=limit is not None,
     )
+    found = look.findings(begins_with)
     if occasion.refuses:
         check.refuse(found, campaign)
     manifest = Manifest(
@@ -143,7 +142,7 @@ def draw_up(
         canary=campaign.canary.count(mailable) if campaign.canary else None,
     )
     warnings = [f.text for f in findings if f.severity == "warning"]
-    told += warnings
+    told += [*warnings, *lint.audience.passed_over(campaign, begins_with)]
     return Plan(manifest, held, directory, provider, renderer, told, found)
 
 

@@ -184,7 +184,23 @@ def test_a_late_start_is_refused_unless_allowed(desk: Desk, sandbox: Site) -> No
     assert late.code == 2
     assert "L43 start_by = 2026-01-01T00:00:00+00:00" in late.err
     assert desk.run("plan", "letter.toml", "--allow", "L43").code == 0
-    assert desk.run("plan", "letter.toml", "--sandbox").code == 0
+    for rehearsed in (
+        desk.run("plan", "letter.toml", "--sandbox"),
+        desk.send(sandbox.url),
+    ):
+        assert rehearsed.code == 0, rehearsed.err
+        assert "passed over in a rehearsal; for real it is refused" in rehearsed.err
+
+
+def test_what_a_part_of_the_list_passes_over_is_said(desk: Desk) -> None:
+    """What the campaign expects is about the whole list."""
+    add(desk, "[expect]\nmin = 90\n[canary]\nshare = 0.1")
+    whole = desk.run("plan", "letter.toml", "--sandbox")
+    part = desk.run("plan", "letter.toml", "--sandbox", "--limit", "5")
+    assert (whole.code, part.code) == (0, 0), part.err
+    assert "passed over" not in whole.err
+    assert "[expect] is passed over" in part.err
+    assert "1 first, the others at once, for a rehearsal does not wait" in part.err
 
 
 def test_more_recipients_than_allowed_are_refused(desk: Desk, sandbox: Site) -> None:
