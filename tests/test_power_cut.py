@@ -12,7 +12,7 @@ acknowledged or the one under way. The control: without flushes that claim is wr
 
 import random
 import sqlite3
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -188,6 +188,11 @@ class Connection:
             told.sqlite_errorcode = error.extendedresult
             raise told from error
         return Rows(found, self._db.changes())
+
+    def executemany(self, statement: str, lines: Iterable[tuple[object, ...]]) -> Rows:
+        """Run a statement with each of many lines of values."""
+        counts = [self.execute(statement, values).rowcount for values in lines]
+        return Rows([], sum(counts))
 
     def close(self) -> None:
         """Close the file."""

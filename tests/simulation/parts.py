@@ -23,6 +23,7 @@ from simulation.world import World
 
 from engine.crew import Connection, Flight, Hand
 from engine.errors import ProviderError
+from engine.guard import Guard
 from engine.journal import Journal
 from engine.message import Batch, Request, Response
 from engine.outcome import Outcomes, Status
@@ -134,7 +135,7 @@ class SimulatedRun(Run):
         at.disk.attach(journal)
         return journal, resumed
 
-    async def _show_progress(self) -> None:
+    async def _show_progress(self, guard: Guard) -> None:
         await trio.sleep_forever()  # a file each half second of virtual weeks
 
     def _conclude(self, journal: Journal, seconds: float) -> Ended:

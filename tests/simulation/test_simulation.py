@@ -87,7 +87,7 @@ def test_worlds_are_rough_enough_to_mean_something() -> None:
     answers = {f"answers {status}" for status in (200, 202, 400, 401, 413, 429, 500)}
     ends = {Status.ACCEPTED, Status.REJECTED, Status.IN_DOUBT, Status.RENDER_FAILED}
     wanted = {*FAULTS, *answers, *ends, "dies: kill", "dies: power", "wait"}
-    wanted |= {f"flies {how}" for how in ("well", "timeout_before", "429_seconds")}
+    wanted |= {f"flies {how}" for how in ("well", "timeout_before", "500_before")}
     assert wanted - seen == set()
 
 
