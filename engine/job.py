@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Protocol
 import polars as pl
 import trio
 
-from engine import history, overtaken, planning, rundir, secret
+from engine import history, overtaken, planning, results, rundir, secret
 from engine.campaign import Campaign, rebased
 from engine.crew import AUTO, Asked, choose
 from engine.errors import (
@@ -233,11 +233,12 @@ class OldRun:
             raise _rehearsal_is_over(self.directory, manifest)
         finished = history.finished_at(self.directory, manifest)
         if finished and self.in_doubt == "hold":
-            raise RunFinished(
-                f"{self.directory.path}: there is nothing left to send; "
-                f"finished {finished}",
-                hint=f"look at it: mailvolley status {self.directory.path}",
-            )
+            told = f"there is nothing left to send; finished {finished}"
+            hint = f"look at it: mailvolley status {self.directory.path}"
+            if not self.directory.results.exists():
+                told += f"; but {self.directory.results.name} is gone"
+                hint = results.anew(self.directory.path)
+            raise RunFinished(f"{self.directory.path}: {told}", hint=hint)
         planned = _as_planned(manifest, self.base_url)
         history.expect_unreached((self.directory, manifest))
         return planning.take_up(self.directory, planned), True

@@ -206,6 +206,8 @@ def test_results_that_are_lost_are_told_and_made_anew(
         assert told.code == code, told.err
         assert f"next       make it anew from the journal: {anew}" in told.err
         assert "Traceback" not in told.err
+    if gone:
+        assert anew in desk.run("resume", run, "--yes").err
     assert desk.run("reconcile", run, "--events", "/dev/null").code == 0
     assert set(desk.results()["status"]) == {"accepted"}
 

@@ -178,6 +178,6 @@ def test_a_refused_connection_is_called_so(desk: Desk) -> None:
 def test_a_port_that_is_taken_is_called_so(desk: Desk, sandbox: Site) -> None:
     """By the system's own words, not those of a library's group."""
     port = sandbox.root.rpartition(":")[2]
-    refused = desk.run("events", "serve", "--port", port)
+    refused = desk.run("events", "serve", "--runs-dir", "runs", "--port", port)
     assert refused.code == 2, refused.err
     assert f"127.0.0.1:{port}: cannot listen there: Address already in" in refused.err
