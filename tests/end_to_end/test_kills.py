@@ -66,7 +66,7 @@ def _verify(desk: Desk, site: Site) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("rows", "batch"), [(6_000, 20), (1_500, 1)])
+@pytest.mark.parametrize(("rows", "batch"), [(6_000, 20), (600, 1)])
 def test_five_kills_lose_nobody(
     desk: Desk, start_sandbox: Callable[..., Site], rows: int, batch: int
 ) -> None:

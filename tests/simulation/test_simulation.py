@@ -22,7 +22,7 @@ from engine.outcome import Status
 
 TESTS = Path(__file__).parent.parent
 #: Seeds of the short form, in blocks that can run side by side.
-SEEDS, BLOCK = 1200, 100
+SEEDS, BLOCK = 1000, 100
 #: Seeds beyond those in which a promise was broken once, with what mended it.
 BROKEN_ONCE = {
     36015: "a key expired while its request was late: a larger margin",
