@@ -140,6 +140,14 @@ async def serving(
     return await nursery.start(Server(scripts, context, room=room).serve)
 
 
+async def start(
+    nursery: trio.Nursery, certificate: "Certificate | None", *scripts: Script
+) -> Server:
+    """Start a server with or without TLS."""
+    context = None if certificate is None else certificate.server()
+    return await serving(nursery, *scripts, context=context)
+
+
 @dataclass(frozen=True)
 class Certificate:
     """A certificate that is its own authority, and its key, as files."""

@@ -12,7 +12,7 @@ from functools import partial
 import pytest
 import trio
 from trio.testing import MockClock
-from wire.raw import Certificate, Script, Server, Talk, serving
+from wire.raw import Certificate, Script, Server, Talk, serving, start
 
 from engine.errors import ProviderError, Unanswered, Unavailable
 from engine.message import Request
@@ -29,20 +29,6 @@ CHUNKED = (
     b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
     b"2\r\nok\r\n0\r\nX-Sum: 1\r\n\r\n"
 )
-
-
-@pytest.fixture(params=["plain", "tls"])
-def tls(request: pytest.FixtureRequest, certificate: Certificate) -> Certificate | None:
-    """Return a certificate, or None where the connection is plain."""
-    return certificate if request.param == "tls" else None
-
-
-async def start(
-    nursery: trio.Nursery, certificate: Certificate | None, *scripts: Script
-) -> Server:
-    """Start a server with or without TLS."""
-    context = None if certificate is None else certificate.server()
-    return await serving(nursery, *scripts, context=context)
 
 
 def trust(certificate: Certificate | None) -> ssl.SSLContext:

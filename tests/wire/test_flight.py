@@ -10,27 +10,13 @@ from contextlib import AsyncExitStack
 import pytest
 import trio
 from wire.flying import FlyingWire
-from wire.raw import Certificate, Script, Server, Talk, serving
+from wire.raw import Certificate, Server, Talk, serving, start
 
 from engine.errors import ProviderError, Unanswered, Unavailable
 from engine.message import Request, Response
 from engine.wire import KEEPALIVE, LARGEST, Flight, Wire
 
 SMALL = Request("POST", "/small", {}, b"{}")
-
-
-@pytest.fixture(params=["plain", "tls"])
-def tls(request: pytest.FixtureRequest, certificate: Certificate) -> Certificate | None:
-    """Return a certificate, or None where the connection is plain."""
-    return certificate if request.param == "tls" else None
-
-
-async def start(
-    nursery: trio.Nursery, certificate: Certificate | None, *scripts: Script
-) -> Server:
-    """Start a server with or without TLS."""
-    context = None if certificate is None else certificate.server()
-    return await serving(nursery, *scripts, context=context)
 
 
 async def warm(
