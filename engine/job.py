@@ -335,7 +335,8 @@ def _removed_untouched(plan: Plan) -> Iterator[None]:
         yield
     except BaseException:
         if _is_untouched(plan):
-            rundir.remove(plan.directory)
+            with suppress(RunError):  # what was raised says more
+                rundir.remove(plan.directory)
         raise
 
 

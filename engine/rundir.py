@@ -155,13 +155,23 @@ def clear_leftovers(folder: Path, *, rehearsal: bool) -> None:
 
 
 def remove(run: RunDirectory) -> None:
-    """Remove a run of which nothing was sent. What stays is cleared by the next start.
+    """Remove a run of which nothing was sent. Only for who owns the campaign.
 
-    Only for who owns the campaign.
+    The manifest goes first: without it there is no run, and what a crash leaves is
+    cleared by the next start.
+
+    Raises:
+        RunError: it cannot be removed.
     """
-    with suppress(OSError):
-        run.manifest.unlink(missing_ok=True)  # first: without it there is no run
+    try:
+        run.manifest.unlink(missing_ok=True)
+        sync_folder(run.path)
         shutil.rmtree(run.path)
+    except OSError as error:
+        raise RunError(
+            f"{run.path}: cannot be removed: {error.strerror}",
+            hint="see to the permissions of the folder",
+        ) from error
 
 
 def find(folder: Path) -> list[RunDirectory]:

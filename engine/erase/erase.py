@@ -240,7 +240,7 @@ def _discarded(found: _Found, people: People, told: Erased) -> bool:
         for copy in _copies(found.manifest, people):
             copy.unlink()
             told.files.append(copy)
-        one.discard(found.directory)
+        rundir.remove(found.directory)
     except (RunError, OSError) as error:
         told.left[place] = Left(path, str(error), "see to the permissions")
         return False

@@ -159,26 +159,6 @@ def has_sent(directory: RunDirectory, manifest: Manifest) -> bool:
         return journal is not None and any(True for _ in journal.batches())
 
 
-def discard(directory: RunDirectory) -> None:
-    """Remove a run that has sent nothing; its campaign is owned.
-
-    The manifest goes first: without it there is no run, and what a crash leaves is
-    removed before the campaign is planned anew.
-
-    Raises:
-        RunError: it cannot be removed.
-    """
-    try:
-        directory.manifest.unlink()
-        rundir.sync_folder(directory.path)
-        shutil.rmtree(directory.path)
-    except OSError as error:
-        raise RunError(
-            f"{directory.path}: cannot be removed: {error.strerror}",
-            hint="see to the permissions of the folder",
-        ) from error
-
-
 def remove_leftovers(folder: Path) -> None:
     """Remove what a crash left of erasures among a campaign's runs."""
     for path in folder.glob(f"{_PREFIX}*"):
