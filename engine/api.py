@@ -13,8 +13,6 @@ state.
 """
 
 import asyncio
-import os
-import shutil
 import threading
 import weakref
 from collections.abc import Collection, Iterator, Mapping, Sequence
@@ -226,21 +224,17 @@ def plan(
         max_recipients=max_recipients,
         refuses=refuse,
     )
-    folder, lock = rundir.passing("mailvolley-plan-")
+    passing = rundir.Passing("mailvolley-plan-")
     try:
+        passing.make()
         drawn = planning.draw_up(
-            loaded, source, RunDirectory(folder), limit=limit, occasion=occasion
+            loaded, source, RunDirectory(passing.path), limit=limit, occasion=occasion
         )
     except BaseException:
-        _remove(folder, lock)
+        passing.remove()
         raise
-    weakref.finalize(drawn, _remove, folder, lock)
+    weakref.finalize(drawn, passing.remove)
     return drawn
-
-
-def _remove(folder: Path, lock: int) -> None:
-    shutil.rmtree(folder, ignore_errors=True)
-    os.close(lock)
 
 
 class _Catalogue(Mapping[str, Collection[str]]):

@@ -8,9 +8,8 @@ planned is cleared by the next start. A rehearsal, in
 the sandbox, is always a new run and never stands in the way of the real thing.
 """
 
-import shutil
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import asynccontextmanager, contextmanager, nullcontext, suppress
+from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -261,7 +260,10 @@ class Job(Protocol):
     def folder(self) -> Path: ...  # noqa: D102
 
     def choose(self) -> tuple[Plan, bool]:
-        """Plan a run or take one up; return it, and whether it was begun earlier."""
+        """Plan a run or take one up; return it, and whether it was begun earlier.
+
+        What it makes in the folder, and does not come to send, is removed for it.
+        """
         ...
 
 
@@ -302,13 +304,13 @@ async def perform(job: Job, options: Options) -> Report:
         if not isinstance(job, OldRun | Retry):
             rundir.clear_leftovers(job.folder, rehearsal=job.sandbox)
         await _close_overtaken(job)
-        spent = Spent()
-        with spent.on(Stage.PLAN):
-            plan, begun = job.choose()
-            if begun:
-                _expect_few(plan, job, resend=options.in_doubt == "resend")
-        token = _agreed(plan, options, job, begun=begun)
-        with nullcontext() if begun else _removed_untouched(plan):
+        with _leaving_nothing(job):
+            spent = Spent()
+            with spent.on(Stage.PLAN):
+                plan, begun = job.choose()
+                if begun:
+                    _expect_few(plan, job, resend=options.in_doubt == "resend")
+            token = _agreed(plan, options, job, begun=begun)
             async with _address(plan, options, sandbox=job.sandbox) as base_url:
                 run = Run(
                     plan,
@@ -322,28 +324,35 @@ async def perform(job: Job, options: Options) -> Report:
                 )
                 options.on_start(run)
                 ended = await run.send()
-            if not (begun or ended.finished) and _is_untouched(plan):
+            if not (begun or ended.finished) and _is_untouched(plan.directory):
                 raise _nothing_sent(ended.cause)
         await _close_overtaken(job)
         return _report(plan, _out(plan, job), ended)
 
 
 @contextmanager
-def _removed_untouched(plan: Plan) -> Iterator[None]:
-    """Remove a new run that fails or is stopped inside before its first request."""
+def _leaving_nothing(job: Job) -> Iterator[None]:
+    """Remove the run that a job makes inside, if it ends before its first request.
+
+    Known by what was there before: an interrupt may come between any two steps.
+    """
+    before = rundir.every(job.folder, rehearsal=job.sandbox)
     try:
         yield
     except BaseException:
-        if _is_untouched(plan):
-            with suppress(RunError):  # what was raised says more
-                rundir.remove(plan.directory)
+        for made in rundir.every(job.folder, rehearsal=job.sandbox) - before:
+            if _is_untouched(made):
+                with suppress(RunError):  # what was raised says more
+                    rundir.remove(made)
         raise
 
 
-def _is_untouched(plan: Plan) -> bool:
+def _is_untouched(directory: RunDirectory) -> bool:
     """Whether it is certain that nothing of a run was sent, or was to be."""
+    if not directory.exists():
+        return True
     try:
-        return history.is_untouched((plan.directory, plan.manifest))
+        return history.is_untouched((directory, Manifest.read(directory)))
     except RunError:
         return False
 
@@ -433,30 +442,19 @@ def _new_plan(
         before=history.before(folder, occasion.base_url, owned=owned),
     )
     directory = rundir.create(folder, rehearsal=occasion.rehearsal)
-    try:
-        return planning.draw_up(
-            campaign, source, directory, limit=limit, occasion=occasion
-        )
-    except BaseException:
-        shutil.rmtree(directory.path)
-        raise
+    return planning.draw_up(campaign, source, directory, limit=limit, occasion=occasion)
 
 
 def _agreed(plan: Plan, options: Options, job: Job, *, begun: bool) -> Secret:
     """Read the secret, ask the door, and let the run exist. Returns the secret."""
-    try:
-        if job.sandbox:
-            token = Secret("sandbox")
-        else:
-            campaign = plan.campaign
-            token = secret.read(campaign.provider.token, folder=campaign.file.parent)
-        if (out := _out(plan, job)) is not None:
-            rundir.check_target(out, never=planning.inputs(plan))
-        options.on_plan(plan, begun)
-    except BaseException:
-        if not begun:
-            shutil.rmtree(plan.directory.path)
-        raise
+    if job.sandbox:
+        token = Secret("sandbox")
+    else:
+        campaign = plan.campaign
+        token = secret.read(campaign.provider.token, folder=campaign.file.parent)
+    if (out := _out(plan, job)) is not None:
+        rundir.check_target(out, never=planning.inputs(plan))
+    options.on_plan(plan, begun)
     if not begun:
         plan.manifest.write(plan.directory)
     return token

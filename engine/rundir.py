@@ -22,6 +22,7 @@ import hashlib
 import json
 import os
 import re
+import secrets
 import shutil
 import tempfile
 import time
@@ -147,8 +148,8 @@ def clear_leftovers(folder: Path, *, rehearsal: bool) -> None:
         RunError: they cannot be removed.
     """
     try:
-        for run in _runs(folder):
-            if run.is_rehearsal is rehearsal and not run.exists():
+        for run in every(folder, rehearsal=rehearsal):
+            if not run.exists():
                 shutil.rmtree(run.path)
     except OSError as error:
         raise _unwritable(folder, error) from error
@@ -172,6 +173,11 @@ def remove(run: RunDirectory) -> None:
             f"{run.path}: cannot be removed: {error.strerror}",
             hint="see to the permissions of the folder",
         ) from error
+
+
+def every(folder: Path, *, rehearsal: bool) -> frozenset[RunDirectory]:
+    """Return the runs of a folder, planned to the end or not: rehearsals, or others."""
+    return frozenset(run for run in _runs(folder) if run.is_rehearsal is rehearsal)
 
 
 def find(folder: Path) -> list[RunDirectory]:
@@ -262,25 +268,38 @@ def looked_at(directory: RunDirectory) -> Iterator[None]:
             os.close(lock)
 
 
-def passing(prefix: str) -> tuple[Path, int]:
-    """Make a folder among the system's temporary ones, to be removed by the caller.
+class Passing:
+    """A folder among the system's temporary ones, there from `make` to `remove`.
 
-    Those that killed processes have left are removed: who lives holds a lock on the
-    folder itself, which dies with the process.
+    Its name is known before it is there, so that an interrupt between any two steps
+    finds what to remove. What killed processes have left is removed by the next: who
+    lives holds a lock on the folder itself, which dies with the process.
 
-    Args:
-        prefix: of the folder's name, ours alone.
-
-    Returns:
-        The folder, and the lock, to be closed after it was removed.
+    Attributes:
+        path: the folder.
     """
-    for left in Path(tempfile.gettempdir()).glob(f"{prefix}*"):
-        with suppress(OSError):  # removed meanwhile, or somebody else's
-            _remove_left(left)
-    folder = Path(tempfile.mkdtemp(prefix=prefix))
-    lock = os.open(folder, _LOOKING)
-    fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    return folder, lock
+
+    def __init__(self, prefix: str) -> None:
+        """Choose a name that begins with a prefix, which must be ours alone."""
+        self._prefix = prefix
+        self.path = Path(tempfile.gettempdir()) / f"{prefix}{secrets.token_hex(8)}"
+        self._lock: int | None = None
+
+    def make(self) -> None:
+        """Make the folder and hold it; remove what the killed have left."""
+        for left in self.path.parent.glob(f"{self._prefix}*"):
+            with suppress(OSError):  # removed meanwhile, or somebody else's
+                _remove_left(left)
+        self.path.mkdir(mode=0o700)
+        self._lock = os.open(self.path, _LOOKING)
+        fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+
+    def remove(self) -> None:
+        """Remove the folder, as far as there is one."""
+        shutil.rmtree(self.path, ignore_errors=True)
+        if self._lock is not None:
+            os.close(self._lock)
+            self._lock = None
 
 
 def _remove_left(folder: Path) -> None:

@@ -103,11 +103,7 @@ class Trial:
             chosen = read(whole, rows)
             self.on_chosen(list(chosen.select("row", "key").iter_rows()), to)
             directory = rundir.create(self.folder, rehearsal=self.sandbox)
-            try:
-                return self._plan(whole, chosen, to, directory), False
-            except BaseException:
-                shutil.rmtree(directory.path)
-                raise
+            return self._plan(whole, chosen, to, directory), False
 
     def _plan(
         self,
