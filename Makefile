@@ -12,7 +12,7 @@ demo: $(READY)  ## send the sample campaign to a provider on this machine
 	@$(BIN)/mailvolley send campaigns/welcome.toml --sandbox || test $$? -eq 1
 
 test: $(READY)  ## every test but the long ones
-	$(BIN)/pytest -q -n 2
+	$(BIN)/pytest -q -n 2 --dist worksteal
 
 long: $(READY)  ## the long tests: minutes to an hour
 	$(BIN)/pytest -q -m long
