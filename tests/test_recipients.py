@@ -6,6 +6,8 @@ import hashlib
 import io
 import os
 import string
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from datetime import UTC, date, datetime
@@ -70,6 +72,85 @@ def test_columnar_files_keep_their_types(folder: Path, suffix: str) -> None:
         _FRAME.write_ipc(path)
     assert _FRAME.rows() == _rows(load(path))
     assert _FRAME.schema == load(path).collect_schema()
+
+
+_PIECES = pl.DataFrame({"n": range(150_000)}).with_columns(
+    email=pl.format("reader{}@x.de", "n"), odd=pl.col("n") % 2 == 1
+)
+
+
+def _write_in_one_group(suffix: str) -> str:
+    name = f"list.{suffix}"
+    if suffix == "parquet":
+        _PIECES.write_parquet(name, row_group_size=_PIECES.height)
+    else:
+        _PIECES.write_ipc(name)
+    return name
+
+
+@pytest.mark.parametrize("suffix", ["parquet", "arrow"])
+@pytest.mark.usefixtures("folder")
+def test_columnar_files_of_many_pieces_are_read_whole_and_in_order(suffix: str) -> None:
+    """However a query asks for them: columns, first rows, and rows by another column."""
+    frame = load(_write_in_one_group(suffix))
+    assert _PIECES.equals(frame.collect())
+    assert _PIECES.select("email").equals(frame.select("email").collect())
+    assert _PIECES.head(70_000).equals(frame.head(70_000).collect())
+    odd = frame.filter("odd").select("n").head(40_000).collect()
+    assert odd["n"].to_list() == list(range(1, 80_000, 2))
+    batches = list(frame.collect_batches(chunk_size=10_000, lazy=True))
+    assert _PIECES.equals(pl.concat(batches))
+
+
+@pytest.mark.parametrize("suffix", ["parquet", "arrow"])
+@pytest.mark.usefixtures("folder")
+def test_a_columnar_file_that_is_replaced_under_the_reader_is_noticed(
+    suffix: str,
+) -> None:
+    """Not even by one of as many rows: a list would be half of each."""
+    name = _write_in_one_group(suffix)
+    frame = load(name)
+    Path(name).rename("before")
+    _write_in_one_group(suffix)
+    with (
+        pytest.raises(RecipientsError, match="changed while it was read"),
+        translating(name),
+    ):
+        frame.collect()
+
+
+_PEAK = """
+import re, sys
+from pathlib import Path
+from engine.recipients import load
+def peak():  # not ru_maxrss: it begins with what the parent had
+    return int(re.search("VmHWM:\\s+(\\d+)", Path("/proc/self/status").read_text())[1])
+frame = load(sys.argv[1])
+before, rows = peak(), 0
+for batch in frame.collect_batches(chunk_size=10_000, lazy=True):
+    rows += batch.height
+print(rows, (peak() - before) * 1024)
+"""
+
+
+@pytest.mark.parametrize("suffix", ["parquet", "arrow"])
+def test_a_columnar_file_is_not_read_ahead(folder: Path, suffix: str) -> None:
+    """However its writer has grouped the rows, a part of it stands in memory."""
+    numbers = pl.DataFrame({"n": pl.Series(range(2_000_000))})
+    frame = numbers.select(
+        pl.format("{}@x.de", pl.col("n").hash(seed)).alias(f"c{seed}")
+        for seed in range(3)
+    )
+    path = folder / f"list.{suffix}"
+    if suffix == "parquet":
+        frame.write_parquet(path, row_group_size=frame.height)
+    else:
+        frame.write_ipc(path)
+    command = [sys.executable, "-c", _PEAK, path]
+    told = subprocess.run(command, check=True, capture_output=True, text=True).stdout
+    rows, more = map(int, told.split())
+    assert frame.height == rows
+    assert more < frame.estimated_size()
 
 
 @pytest.mark.parametrize("suffix", ["ndjson", "jsonl"])

@@ -17,6 +17,7 @@ Rules:
     files.py      which files a source means; one file of a list
     delimited.py  CSV and TSV
     ndjson.py     NDJSON
+    columnar.py   Parquet and Arrow IPC
     typed.py      declared types: text cells to numbers, dates and so on
 """
 

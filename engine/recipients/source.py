@@ -11,7 +11,7 @@ import polars as pl
 from polars.io.plugins import register_io_source
 
 from engine.errors import RecipientsError
-from engine.recipients import delimited, ndjson, typed
+from engine.recipients import columnar, delimited, ndjson, typed
 from engine.recipients.files import (
     Part,
     changed,
@@ -133,12 +133,8 @@ def _part(path: Path, kind: str, kinds: ndjson.Kinds) -> Part:
                 return delimited.read(path)
             case "NDJSON":
                 return ndjson.read(path, kinds)
-            case "Parquet":
-                scan = pl.scan_parquet(path, glob=False, hive_partitioning=False)
             case _:
-                scan = pl.scan_ipc(path, glob=False, hive_partitioning=False)
-        refuse_names(scan.collect_schema().names(), str(path))
-        return Part(path, scan, scan.select(pl.len()).collect().item())
+                return columnar.read(path, kind)
 
 
 def _refuse_unlike(parts: list[Part]) -> None:
