@@ -91,7 +91,7 @@ def _write_in_one_group(suffix: str) -> str:
 @pytest.mark.parametrize("suffix", ["parquet", "arrow"])
 @pytest.mark.usefixtures("folder")
 def test_columnar_files_of_many_pieces_are_read_whole_and_in_order(suffix: str) -> None:
-    """However a query asks for them: columns, first rows, and rows by another column."""
+    """However a query asks for them: columns, first rows, rows by another column."""
     frame = load(_write_in_one_group(suffix))
     assert _PIECES.equals(frame.collect())
     assert _PIECES.select("email").equals(frame.select("email").collect())
