@@ -8,6 +8,7 @@ Memory holds one group of rows at a time.
 import heapq
 import os
 import shlex
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -250,17 +251,20 @@ def _remove(aside: Path) -> None:
 
 def _counted(path: Path, rows: int) -> dict[Status, int]:
     """Read a results file back and check that each input row is there, in order."""
-    scan = pl.scan_parquet(path)
-    in_order = (pl.col("row") == pl.int_range(pl.len(), dtype=pl.UInt64)).all()
-    total, ordered = scan.select(pl.len(), in_order.alias("ordered")).collect().row(0)
-    by_status = scan.group_by("status").len().collect().iter_rows()
-    counts = {Status(status): count for status, count in by_status}
+    counts: Counter[Status] = Counter()
+    total, ordered = 0, True
+    for group in parquet.groups(path, ["row", "status"]):
+        expected = pl.int_range(total, total + group.height, dtype=pl.UInt64)
+        ordered &= group.select((pl.col("row") == expected).all()).item()
+        total += group.height
+        for status, count in group["status"].value_counts().iter_rows():
+            counts[Status(status)] += count
     if total != rows or not ordered:
         raise BrokenPromise(
             f"{path}: {total} rows for {rows} input rows"
             f"{'' if ordered else ', not in input order'}"
         )
-    return counts
+    return dict(counts)
 
 
 def project(
