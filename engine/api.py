@@ -81,31 +81,36 @@ def send(
     Arguments and errors are those of `asend`.
 
     Raises:
+        KeyboardInterrupt: as if cancelled: see `asend`.
         RuntimeError: called on trio, where `await asend(…)` is the way.
     """
     if _library() == "trio":
         raise RuntimeError("inside trio: use await asend(…)")
-    return trio.run(
-        partial(
-            asend,
-            recipients,
-            campaign,
-            out=out,
-            runs_dir=runs_dir,
-            resume=resume,
-            again=again,
-            new_run=new_run,
-            limit=limit,
-            sandbox=sandbox,
-            overrides=overrides,
-            allow=allow,
-            max_recipients=max_recipients,
-            base_url=base_url,
-            in_doubt=in_doubt,
-            drain=drain,
-            processes=processes,
-        )
+    begin = partial(
+        asend,
+        recipients,
+        campaign,
+        out=out,
+        runs_dir=runs_dir,
+        resume=resume,
+        again=again,
+        new_run=new_run,
+        limit=limit,
+        sandbox=sandbox,
+        overrides=overrides,
+        allow=allow,
+        max_recipients=max_recipients,
+        base_url=base_url,
+        in_doubt=in_doubt,
+        drain=drain,
+        processes=processes,
     )
+    try:
+        return trio.run(begin)
+    except BaseExceptionGroup as group:
+        if group.split(KeyboardInterrupt)[1] is None:
+            raise KeyboardInterrupt from group  # what `except` in a script expects
+        raise
 
 
 async def asend(

@@ -1,10 +1,15 @@
 """The engine as a library: frames in, a report out, on any event loop or none."""
 
 import asyncio
+import inspect
 import os
 import subprocess
 import sys
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from types import FrameType
 from typing import Any
 
 import polars as pl
@@ -12,6 +17,7 @@ import pytest
 import trio
 
 import engine
+from engine import planning, rundir
 from engine.errors import (
     CampaignError,
     CampaignIncomplete,
@@ -19,6 +25,7 @@ from engine.errors import (
     RunFinished,
 )
 from engine.job import NewRun, Options, perform
+from engine.manifest import Manifest
 from engine.run import Run
 from engine.sandbox import Faults, serve
 
@@ -330,6 +337,49 @@ def test_a_run_that_ends_before_its_first_request_is_removed(campaign: Path) -> 
     with pytest.raises(NothingSent, match="nothing was sent"):
         trio.run(perform, job, options)
     assert [*job.folder.glob("rehearsal-*")] == []
+
+
+@contextmanager
+def _interrupted_after(step: Callable[..., object]) -> Iterator[None]:
+    """Raise KeyboardInterrupt as soon as a function has returned, before its caller."""
+    code = inspect.unwrap(step).__code__
+
+    def watch(frame: FrameType, event: str, _: object) -> None:
+        if event == "return" and frame.f_code is code:
+            sys.setprofile(None)
+            raise KeyboardInterrupt
+
+    sys.setprofile(watch)
+    try:
+        yield
+    finally:
+        sys.setprofile(None)
+
+
+@pytest.mark.parametrize(
+    "step",
+    [rundir.create, planning.draw_up, NewRun.choose, Manifest.write, Run.__init__],
+    ids=lambda step: step.__qualname__,
+)
+def test_an_interrupt_between_any_two_steps_leaves_no_run(
+    campaign: Path, step: Callable[..., object]
+) -> None:
+    """Also where what was made is in nobody's hands yet."""
+    with pytest.raises(KeyboardInterrupt), _interrupted_after(step):
+        engine.send(FRAME, campaign, sandbox=True, processes=1)
+    assert [*campaign.parent.glob("runs/letter/rehearsal-*")] == []
+
+
+def test_an_interrupted_plan_leaves_no_folder(
+    campaign: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is removed though the one who made it never came to know of it."""
+    temporary = tmp_path / "temporary"
+    temporary.mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(temporary))
+    with pytest.raises(KeyboardInterrupt), _interrupted_after(rundir.Passing.make):
+        engine.plan(FRAME, campaign)
+    assert [*temporary.iterdir()] == []
 
 
 def test_a_run_with_a_request_on_record_is_kept(campaign: Path) -> None:

@@ -5,6 +5,7 @@ import os
 import shlex
 import signal
 import subprocess
+import sys
 import time
 from collections.abc import Callable
 
@@ -177,6 +178,40 @@ def test_after_kill_9_the_next_start_goes_on_and_mails_nobody_twice(
     said = set(results.filter(status="accepted")["address"])
     doubted = set(results.filter(status="in_doubt")["address"])
     assert said <= set(slow_site.accepted()) <= said | doubted
+
+
+_SCRIPT = """
+import sys
+import engine
+try:
+    engine.send(None, "letter.toml", base_url=sys.argv[1])
+except KeyboardInterrupt:
+    print("interrupted")
+"""
+
+
+@pytest.mark.slow
+def test_an_interrupt_of_a_script_is_one_and_the_run_goes_on_later(
+    desk: Desk, slow_site: Site
+) -> None:
+    """The library leaves signals to Python: the script gets what it knows to catch."""
+    desk.list(200)
+    script = subprocess.Popen(
+        [sys.executable, "-c", _SCRIPT, slow_site.url],
+        cwd=desk.folder,
+        env={**os.environ, "LETTER_TOKEN": TOKEN},
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    _wait_for(slow_site, 8)
+    script.send_signal(signal.SIGINT)
+    out, _ = script.communicate(timeout=20)
+    again = desk.send(slow_site.url, "--json")
+
+    assert (out, script.returncode) == ("interrupted\n", 0)
+    assert again.code == (4 if again.json["counts"]["in_doubt"] else 0)
+    assert slow_site.ask("stats")["twice"] == []
+    assert len(slow_site.accepted()) == 200
 
 
 @pytest.mark.slow
