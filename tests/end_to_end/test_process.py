@@ -211,7 +211,7 @@ def test_an_interrupt_of_a_script_is_one_and_the_run_goes_on_later(
     assert (out, script.returncode) == ("interrupted\n", 0)
     assert again.code == (4 if again.json["counts"]["in_doubt"] else 0)
     assert slow_site.ask("stats")["twice"] == []
-    assert len(slow_site.accepted()) == 200
+    assert len(slow_site.accepted()) >= 200 - again.json["counts"]["in_doubt"]
 
 
 @pytest.mark.slow
