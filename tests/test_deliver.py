@@ -325,7 +325,7 @@ class Desk:
                 finally:
                     nursery.cancel_scope.cancel()
 
-    async def _write(self, write: Callable[[], None]) -> None:
+    async def _write(self, write: Callable[[], None], _rows: int) -> None:
         with trio.CancelScope(shield=True):
             await trio.sleep(self.write_seconds)
         write()

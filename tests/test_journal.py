@@ -810,7 +810,7 @@ async def test_a_settlement_does_not_wait_for_the_disk(path: Path) -> None:
     gate = trio.Event()
     held = False
 
-    async def slow(write: Callable[[], None]) -> None:
+    async def slow(write: Callable[[], None], rows: int) -> None:
         if held:
             await gate.wait()
         write()
@@ -833,7 +833,7 @@ async def test_a_full_queue_slows_its_writers_and_loses_nothing(path: Path) -> N
     """Past the bound a call waits; given up meanwhile, its record is kept."""
     gate = trio.Event()
 
-    async def slow(write: Callable[[], None]) -> None:
+    async def slow(write: Callable[[], None], rows: int) -> None:
         await gate.wait()
         write()
 
@@ -1209,8 +1209,8 @@ async def test_cancelling_everything_loses_nothing_that_was_queued(path: Path) -
         release.wait()
         write()
 
-    async def slow(write: Callable[[], None]) -> None:
-        await in_thread(lambda: held(write))
+    async def slow(write: Callable[[], None], rows: int) -> None:
+        await in_thread(lambda: held(write), rows)
 
     journal = Journal.create(path, {}, runner=slow)
     async with trio.open_nursery() as nursery:
@@ -1243,7 +1243,7 @@ async def test_who_waits_is_answered_though_the_writer_is_cancelled(
     """A waiter outside of what is cancelled still learns that its record is durable."""
     gate = trio.Event()
 
-    async def slow(write: Callable[[], None]) -> None:
+    async def slow(write: Callable[[], None], rows: int) -> None:
         await gate.wait()
         write()
 
@@ -1263,7 +1263,7 @@ async def test_those_behind_a_failed_commit_are_told_too(path: Path) -> None:
     """Whatever breaks, who waits for this commit or the next gets a JournalError."""
     gate = trio.Event()
 
-    async def broken(_: Callable[[], None]) -> None:
+    async def broken(_: Callable[[], None], rows: int) -> None:
         await gate.wait()
         raise ZeroDivisionError
 
@@ -1813,9 +1813,9 @@ def test_inline_commits_need_no_thread_and_no_time(tmp_path: Path) -> None:
     """With the inline runner a virtual clock sees every commit as instantaneous."""
     threads = set()
 
-    async def watched(write: Callable[[], None]) -> None:
+    async def watched(write: Callable[[], None], rows: int) -> None:
         threads.add(threading.get_ident())
-        await inline(write)
+        await inline(write, rows)
 
     async def main() -> float:
         journal = Journal.create(tmp_path / "journal.db", {}, runner=watched)
@@ -1835,7 +1835,7 @@ async def test_after_a_simulated_death_nothing_more_is_written(path: Path) -> No
     class Dead(BaseException):
         """The power is off."""
 
-    async def dying(write: Callable[[], None]) -> None:
+    async def dying(write: Callable[[], None], rows: int) -> None:
         nonlocal calls
         calls += 1
         if calls > 2:

@@ -220,8 +220,8 @@ def recorded(
     disk = Disk(recorder)
     moments = (NOON + timedelta(seconds=n) for n in count())
 
-    async def watched(write: Callable[[], None]) -> None:
-        await inline(write)
+    async def watched(write: Callable[[], None], rows: int) -> None:
+        await inline(write, rows)
         recorder.commits.append((len(recorder.operations), contents(journal)))
 
     journal = Journal.open(

@@ -29,6 +29,7 @@ becomes of a later request does not.
     ground.py   where a journal may lie
     ballast.py  room on the disk for the last answers
     file.py     making, opening and checking the file
+    runner.py   how a transaction is run: at once, or in a thread
     commit.py   group commit: many records, one fsync
     reader.py   the reading half of the journal
     rows.py     what is told of rows and of the run
@@ -37,7 +38,8 @@ becomes of a later request does not.
 """
 
 from engine.journal.batches import Intent
-from engine.journal.commit import Statistics, in_thread, inline
+from engine.journal.commit import Statistics
 from engine.journal.journal import Journal
+from engine.journal.runner import in_thread, inline
 
 __all__ = ["Intent", "Journal", "Statistics", "in_thread", "inline"]

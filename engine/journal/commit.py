@@ -1,7 +1,7 @@
 """Group commit: whatever is queued while the disk is busy shares the next fsync.
 
 How it works: `put` adds an operation to the present group. The writer takes the group,
-applies it in one transaction in a worker thread, and wakes those who wait for it.
+applies it in one transaction (`runner.py`), and wakes those who wait for it.
 
 Rules: queue first, then wait, so that a cancelled caller never loses a record. The
 first error is the last word: nothing is tried again, because after a failed fsync the
@@ -14,7 +14,7 @@ journal is *closing*: no batch may begin, and the answers to those under way are
 import sqlite3
 import threading
 import time
-from collections.abc import Awaitable, Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from enum import Enum, auto
@@ -27,27 +27,14 @@ import trio
 from engine.errors import JournalError
 from engine.journal.ballast import Ballast
 from engine.journal.file import is_full, trouble
+from engine.journal.runner import Runner
 from engine.outcome import Status
 
 Operation = Callable[[sqlite3.Connection], None]
 
-#: Calls what writes one transaction, once, and waits for it. See `in_thread`.
-Runner = Callable[[Callable[[], None]], Awaitable[None]]
-
 #: Rows that may wait in the queue before callers are slowed down: two fsyncs of a slow
 #: disk at 1M rows/s, about 20 MB of outcomes.
 _ROOM: Final = 65_536
-
-
-async def in_thread(write: Callable[[], None]) -> None:
-    """Write in a worker thread: the loop goes on while the disk is busy."""
-    # A limiter of its own: name lookups must not keep the journal waiting.
-    await trio.to_thread.run_sync(write, limiter=trio.CapacityLimiter(1))
-
-
-async def inline(write: Callable[[], None]) -> None:
-    """Write at once, without a thread: the same order on every run."""
-    write()
 
 
 @dataclass(frozen=True, slots=True)
@@ -288,7 +275,7 @@ class GroupCommit:
         self._writing = group
         try:
             with self._failing(group), trio.CancelScope(shield=True):
-                await self._runner(partial(self._write, group))
+                await self._runner(partial(self._write, group), group.weight)
         finally:
             self._writing = None
         self._settle(group)
@@ -300,7 +287,7 @@ class GroupCommit:
         return group
 
     def _write(self, group: Group) -> None:
-        """Apply a group in one transaction. Runs in a worker thread."""
+        """Apply a group in one transaction. May run in a worker thread."""
         if not group.operations:
             return
         began = time.perf_counter()

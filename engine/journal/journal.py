@@ -14,8 +14,9 @@ from engine.errors import JournalError
 from engine.journal import store
 from engine.journal.ballast import BALLAST, Ballast
 from engine.journal.batches import Batches
-from engine.journal.commit import GroupCommit, Runner, Statistics, in_thread
+from engine.journal.commit import GroupCommit, Statistics
 from engine.journal.file import Connect, connect, create_file, looking, open_file
+from engine.journal.runner import Adaptive, Runner
 from engine.record import BatchState
 
 
@@ -40,7 +41,7 @@ class Journal(Batches):
         facts: Mapping[str, str],
         *,
         synchronous: Literal["FULL", "NORMAL", "OFF"] = "FULL",
-        runner: Runner = in_thread,
+        runner: Runner | None = None,
         clock: Callable[[], datetime] = _utc_now,
         ballast: int = BALLAST,
         allow_network: bool = False,
@@ -51,7 +52,8 @@ class Journal(Batches):
             path: where; nothing may be there yet.
             facts: what the run wants to know of itself later, by name.
             synchronous: less than FULL is for the control of a crash test.
-            runner: how a transaction is run; `inline` for a simulation.
+            runner: how a transaction is run: `inline` for a simulation; None: at once
+                while the disk is quick, else in a thread.
             clock: tells the present moment, UTC.
             ballast: bytes of disk to set aside while it is open, so that answers are
                 kept when the disk is full. Without that room no batch may begin.
@@ -80,7 +82,7 @@ class Journal(Batches):
         path: Path,
         *,
         synchronous: Literal["FULL", "NORMAL", "OFF"] = "FULL",
-        runner: Runner = in_thread,
+        runner: Runner | None = None,
         clock: Callable[[], datetime] = _utc_now,
         ballast: int = BALLAST,
         allow_network: bool = False,
@@ -109,7 +111,7 @@ class Journal(Batches):
         )
         room = Ballast(path.parent, ballast)
         try:
-            return cls(path, GroupCommit(db, path, runner, room), clock)
+            return cls(path, GroupCommit(db, path, runner or Adaptive(), room), clock)
         except BaseException:
             room.drop()
             db.close()

@@ -84,7 +84,7 @@ class Disk:
         self._syncs = level == _FULL
         self._synced = self._logged()
 
-    async def write(self, apply: Callable[[], None]) -> None:
+    async def write(self, apply: Callable[[], None], _rows: int) -> None:
         """Run one transaction: the journal's `Runner`."""
         world = self._world
         world.event("commit")
