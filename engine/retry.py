@@ -206,12 +206,13 @@ class Breaker:
 
     Pure: the clock and the lots are arguments. A fault is a request that ended in
     `Unavailable` or `Unanswered`; anything else, a 429 included, is an answer. While
-    the breaker is open, faults are the provider's and not a batch's.
+    the breaker is open, faults are the provider's and not a batch's. Those that come
+    before a wait is over were under way when it began: they say the same once more.
 
     Attributes:
         straight: faults without an answer between them that open it.
         share: of all requests, what may be faults before it opens; a first few aside.
-        base: seconds; the first wait, doubled by each fault after it.
+        base: seconds; the first wait, doubled by each fault after its end.
         cap: seconds; the longest wait.
         patience: seconds without an answer after which the run stops.
         first_patience: the same before the first answer ever: an address that is
@@ -233,6 +234,7 @@ class Breaker:
     _faults: int = 0
     _in_a_row: int = 0
     _since: float | None = None
+    _until: float = -math.inf
     _answered: bool = False
 
     @property
@@ -256,10 +258,12 @@ class Breaker:
 
         Returns:
             Seconds for which nobody shall send, and infinity if the run shall stop;
-            None if there is no reason for either.
+            None if there is no reason for either, or nobody is to send already.
         """
         self._requests += 1
         self._faults += 1
+        if now < self._until:
+            return None
         self._in_a_row += 1
         if self._since is None:
             self._since = now
@@ -272,4 +276,6 @@ class Breaker:
             return math.inf
         doublings = min(self._in_a_row - self.straight, _MOST_DOUBLINGS)
         most = min(self.cap, self.base * 2.0**doublings)
-        return most / 2 + most / 2 * random()
+        wait = most / 2 + most / 2 * random()
+        self._until = now + wait
+        return wait

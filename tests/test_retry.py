@@ -193,10 +193,19 @@ def test_policy_that_cannot_work_is_refused(wrong: dict[str, float]) -> None:
 
 
 def fail(
-    breaker: Breaker, times: int, *, every: float = 1.0, chance: float = 0.5
+    breaker: Breaker,
+    times: int,
+    *,
+    start: float = 0.0,
+    every: float = 1.0,
+    chance: float = 0.5,
 ) -> list[float | None]:
-    """Count that many faults in a row, and return what each says."""
-    return [breaker.failed(every * n, lambda: chance) for n in range(times)]
+    """Count that many faults in a row, each when it may be; return what each says."""
+    now, waits = start, []
+    for _ in range(times):
+        waits.append(breaker.failed(now, lambda: chance))
+        now += max(every, waits[-1] or 0.0)
+    return waits
 
 
 def warm() -> Breaker:
@@ -222,7 +231,7 @@ def test_answer_closes_the_breaker_and_begins_the_count_anew() -> None:
     waits = fail(breaker, 9)
     breaker.answered()
     assert not breaker.is_open
-    again = fail(breaker, 9)
+    again = fail(breaker, 9, start=1000.0)
     assert waits == again
 
 
@@ -272,11 +281,23 @@ def test_breaker_never_waits_longer_than_the_cap_nor_less_than_half_a_second(
 def test_breaker_gives_up_after_an_hour_without_an_answer() -> None:
     """It counts from the first fault, and an answer begins the hour anew."""
     breaker = warm()
-    assert math.inf not in fail(breaker, 36, every=100.0)
+    waits = [w for w in fail(breaker, 27) if w is not None]
+    assert 3300 < sum(waits) < 3600
     breaker.answered()
-    waits = [breaker.failed(5000 + 100.0 * n, lambda: 0.5) for n in range(37)]
-    assert math.inf not in waits[:36]
-    assert math.inf == waits[36]
+    waits = [w for w in fail(breaker, 40, start=5000.0) if w is not None]
+    stops = waits.index(math.inf)
+    assert 3600 < 4 + sum(waits[:stops]) < 3600 + 300
+
+
+@pytest.mark.parametrize("lost", [1, 11, 63])
+def test_faults_of_requests_that_were_under_way_together_are_one(lost: int) -> None:
+    """A server that hangs up on all 64 is asked again in a second, not in minutes."""
+    breaker = warm()
+    opened = fail(breaker, 5, every=0.0)[-1]
+    assert opened == 0.75
+    assert [None] * lost == [breaker.failed(0.01, lambda: 0.5) for _ in range(lost)]
+    assert breaker.is_open
+    assert breaker.failed(1.0, lambda: 0.5) == 1.5
 
 
 def test_breaker_gives_up_soon_before_the_first_answer_ever() -> None:

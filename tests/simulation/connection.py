@@ -5,6 +5,7 @@ processed, its answer is read. A request whose sender is gone after the second m
 processed all the same, now or later.
 """
 
+import math
 from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
@@ -74,6 +75,9 @@ class Traffic:
     _outage: bool = False
     _not_before: float = 0.0
     _held_until: float = 0.0
+    #: When the last fault came; and those in a row whose request left after another.
+    _last_fault: float = -math.inf
+    _news: int = 0
 
     def begin(self) -> None:
         """Begin a start: a new process has forgotten all of this."""
@@ -81,6 +85,7 @@ class Traffic:
         self.own_faults.clear()
         self._breaker, self._outage = Breaker(), False
         self._not_before = self._held_until = 0.0
+        self._last_fault, self._news = -math.inf, 0
 
     def depart(self, messages: int, body: bytes) -> None:
         """Put a request on record, and check that it was allowed to leave."""
@@ -104,18 +109,31 @@ class Traffic:
         """Count a request with an answer."""
         self.ends["answered"] += 1
         self._breaker.answered()
+        self._news = 0
 
-    def failed(self, body: bytes, error: ProviderError) -> None:
-        """Count a request without, as `engine.deliver` should see it."""
+    def failed(
+        self, body: bytes, error: ProviderError, departed_at: float = -math.inf
+    ) -> None:
+        """Count a request without, as `engine.deliver` should see it.
+
+        After a fault of one that left after all others had come, and five such in a
+        row, nobody leaves for half a second at least. When it left may not be known.
+        """
         if not isinstance(error, Unavailable | Unanswered):
             self.ends[_REFUSALS[type(error)]] += 1
             self._breaker.answered()
+            self._news = 0
             return
+        now = self.world.now()
+        is_news = self._last_fault < departed_at  # nobody was to wait when it left
+        self._last_fault = now
+        self._news += is_news
+        if is_news and self._news >= self._breaker.straight:
+            self._held_until = now + self._breaker.base / 2
         self._breaker.failed(trio.current_time(), lambda: 0.0)
         if self._breaker.is_open:
             self._outage = True
             self.ends["outage"] += 1
-            self._held_until = self.world.now() + self._breaker.base / 2
             return
         self.ends["fault"] += 1
         self.own_faults[body] += 1
@@ -132,6 +150,7 @@ class Departed:
     incoming: Incoming
     mood: str
     messages: int
+    at: float
 
 
 class SimulatedConnection:
@@ -172,7 +191,7 @@ class SimulatedConnection:
         messages = len(incoming.mails())
         self._world.event(f"{how}: {messages} messages; {mood or 'well'}")
         self._traffic.depart(messages, request.body)
-        return Departed(request, incoming, mood, messages)
+        return Departed(request, incoming, mood, messages, self._world.now())
 
     async def carry(self, departed: Departed, *, sent: Callable[[], None]) -> Response:
         """Bring a request that has departed to its end, and return the answer."""
@@ -180,7 +199,7 @@ class SimulatedConnection:
         try:
             response = await self._carry(departed, sent)
         except ProviderError as error:
-            self._traffic.failed(departed.request.body, error)
+            self._traffic.failed(departed.request.body, error, departed.at)
             raise
         self.warm = True
         return response
