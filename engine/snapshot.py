@@ -28,7 +28,7 @@ from typing import Final
 
 import polars as pl
 
-from engine import address, batch, bucket, parquet
+from engine import address, batch, bucket, parquet, piecewise
 from engine.duplicates import Duplicates
 from engine.outcome import Status
 from engine.parquet import GROUP
@@ -142,7 +142,7 @@ def write(
         spool = Spool(Path(folder))
         identity = "mail" if columns.key is None else "key"
         duplicates = Duplicates("mail", identity)
-        for piece in wanted.collect_batches(chunk_size=GROUP, lazy=True):
+        for piece in piecewise.collect(wanted, GROUP):
             checked = _checked(piece, columns, leaving)
             duplicates.add(checked, pl.col("status").is_null())
             spool.add(checked)

@@ -27,7 +27,7 @@ FLOORS = (
         "webhooks",
     },
     {"tracking", "lint"},
-    {"parquet", "spool", "rundir", "database"},
+    {"parquet", "piecewise", "spool", "rundir", "database"},
     {"duplicates", "members", "exchange", "export"},
     {"manifest", "snapshot"},
     {"recipients", "secret", "journal", "wire", "pace", "results", "events"}

@@ -10,7 +10,7 @@ import click
 import polars as pl
 import trio
 
-from engine import api, recipients
+from engine import api, piecewise, recipients
 from engine import export as export_
 from engine.address import bare
 from engine.campaign import PLAIN_NAME, rebased
@@ -160,7 +160,7 @@ def import_(
         names_somebody |= pl.col("address").str.starts_with(MARKED)
         source, new, rows, without = Path(file).name, 0, 0, 0
         with Suppressions.open(runs_dir) as entries:
-            for piece in wanted.collect_batches(chunk_size=AT_ONCE):
+            for piece in piecewise.collect(wanted, AT_ONCE):
                 known = piece.filter(names_somebody)
                 new += entries.add(_entries(known, source))
                 rows += piece.height

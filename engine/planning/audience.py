@@ -10,7 +10,7 @@ from typing import Final
 
 import polars as pl
 
-from engine import recipients
+from engine import piecewise, recipients
 from engine.address import normalised
 from engine.campaign import Campaign, ExcludeList
 from engine.errors import CampaignError
@@ -131,5 +131,5 @@ def _names(campaign: Campaign, one: ExcludeList) -> Iterator[pl.Series]:
             )
         name = text(column)
         wanted = frame.select(normalised(name) if one.by == "address" else name)
-        for piece in wanted.collect_batches(chunk_size=GROUP, lazy=True):
+        for piece in piecewise.collect(wanted, GROUP):
             yield piece.to_series()

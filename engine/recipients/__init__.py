@@ -10,6 +10,8 @@ and line.
 Rules:
 - A cell of a CSV file is text unless its column is declared; an empty cell is "".
 - Rows keep the order of the input; files of a folder or glob, that of their names.
+- A list is read to its end or not at all: who goes through one in pieces takes them
+  from `engine.piecewise`.
 - No error of polars leaves: what shows only when the frame is collected is translated
   by `translating`, which every collector wraps around its work.
 

@@ -39,9 +39,14 @@ def read(path: Path, kind: str) -> Part:
         )
         end = height if rows is None else min(rows, height)
         for start in range(0, end, GROUP):
-            piece = wanted.slice(start, min(GROUP, end - start)).collect()
+            rows_here = min(GROUP, end - start)
+            try:
+                piece = wanted.slice(start, rows_here).collect()
+            except pl.exceptions.PanicException:
+                # Its text is about the insides of polars, and is on stderr already.
+                raise pl.exceptions.ComputeError("polars broke over it") from None
             # Each piece opens the file anew: it must be the same one.
-            if _state(path) != state:
+            if _state(path) != state or piece.height != rows_here:
                 raise changed(path)
             yield narrowed(piece, columns, predicate)
 

@@ -10,6 +10,7 @@ from typing import Final, Protocol, cast
 import polars as pl
 from polars.io.plugins import register_io_source
 
+from engine import piecewise
 from engine.errors import RecipientsError
 from engine.recipients import columnar, delimited, ndjson, typed
 from engine.recipients.files import (
@@ -215,7 +216,7 @@ def _of_stream(source: object, types: Mapping[str, str]) -> pl.LazyFrame:
         used = True
         start = 0
         # Not stream.head(rows): polars 2.1 filters a stream before it cuts it.
-        for batch in stream.collect_batches(chunk_size=_BATCH):
+        for batch in piecewise.collect(stream, _BATCH):
             cut = batch if rows is None else batch.head(rows - start)
             checked = _typed(cut.lazy(), types, _THE_LIST, partial(_row, before=start))
             yield narrowed(checked.collect(), names, predicate)
