@@ -34,13 +34,13 @@ def write(
     Raises:
         Exception: whatever `frames` raises, as it is; else polars' own errors.
     """
-    raised: list[Exception] = []
+    raised: list[BaseException] = []
 
     def supply(*_wanted: object) -> Iterator[pl.DataFrame]:
         try:
             yield from frames
-        except Exception as error:
-            raised.append(error)  # polars would wrap it in a text of its own
+        except BaseException as error:
+            raised.append(error)  # polars would wrap it, or take a panic for the end
             raise
 
     path.touch(mode=0o600)  # polars keeps the mode of a file that is there
@@ -52,10 +52,11 @@ def write(
             compression_level=_LEVEL,
             metadata=None if metadata is None else dict(metadata),
         )
-    except pl.exceptions.PolarsError:
-        if raised:
-            raise raised[0] from None
-        raise
+    except (pl.exceptions.PolarsError, pl.exceptions.PanicException):
+        if not raised:
+            raise
+    if raised:
+        raise raised[0] from None
 
 
 def rows(path: Path) -> int:

@@ -4,6 +4,7 @@ import json
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import handmade
 import polars as pl
@@ -11,7 +12,7 @@ import pytest
 from handmade import MESSAGE, campaign_file, lay_out
 
 import engine
-from engine import api, planning
+from engine import api, planning, snapshot
 from engine.campaign import Campaign
 from engine.errors import CampaignError, RecipientsError, RunError
 from engine.manifest import Manifest
@@ -287,6 +288,24 @@ BREAKAGES: dict[str, Callable[[Path], object]] = {
     "template": lambda home: (home / "templates/body.txt.j2").write_text("{{"),
     "provider": lambda home: rewrite(home, ('html = "body.html.j2"\n', "")),
 }
+
+
+def test_a_list_that_changes_after_it_was_read_is_refused(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else the manifest would know the new one, and the frozen one be the old."""
+    file = home / "list.csv"
+    assert file.is_file()
+
+    def write_and_change(*args: Any, **kwargs: Any) -> Any:
+        try:
+            return write(*args, **kwargs)
+        finally:
+            file.write_text(LIST + "6,zoe@inbox.example,Zoe\n")
+
+    write = snapshot.write
+    monkeypatch.setattr(snapshot, "write", write_and_change)
+    assert "changed while it was read; start again" in str(refusal(home))
 
 
 @pytest.mark.parametrize("breakage", BREAKAGES)

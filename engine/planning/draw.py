@@ -81,6 +81,7 @@ def draw_up(
     compiled = partial(renderer_of, campaign, campaign.templates, recipe, links=made)
     absents = _tried(errors, lambda: audience.excluded(campaign)) or []
     absents += _tried(errors, lambda: _reached(campaign, occasion, moment)) or []
+    before = _tried([], lambda: recipients.state(source))  # what is wrong, `load` tells
     renderer, frame = _checked(campaign, source, findings, compiled, errors)
     findings += _shown(recipe, renderer, attached)
     columns = _columns(campaign, renderer, _names(frame, source))
@@ -114,6 +115,9 @@ def draw_up(
     found = look.findings(begins_with)
     if occasion.refuses:
         check.refuse(found, campaign)
+    printed = recipients.fingerprint(source)
+    if recipients.state(source) != before:  # what was frozen is another list
+        raise recipients.changed(f"{source}")
     manifest = Manifest(
         campaign=campaign.name,
         run=directory.run,
@@ -125,7 +129,7 @@ def draw_up(
         created_at=created_at,
         file=str(campaign.file),
         definition=campaign.model_dump(mode="json", by_alias=True),
-        source=recipients.fingerprint(source),
+        source=printed,
         excluded=audience.fingerprints(campaign),
         limit=limit,
         rows=rows,

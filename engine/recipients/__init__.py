@@ -23,7 +23,7 @@ Rules:
     typed.py      declared types: text cells to numbers, dates and so on
 """
 
-from engine.recipients.files import translating
-from engine.recipients.source import Source, fingerprint, load
+from engine.recipients.files import changed, translating
+from engine.recipients.source import Source, fingerprint, load, state
 
-__all__ = ["Source", "fingerprint", "load", "translating"]
+__all__ = ["Source", "changed", "fingerprint", "load", "state", "translating"]

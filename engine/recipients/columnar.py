@@ -11,7 +11,13 @@ import polars as pl
 from polars.io.plugins import register_io_source
 
 from engine.parquet import GROUP
-from engine.recipients.files import Part, changed, narrowed, refuse_names
+from engine.recipients.files import (
+    Part,
+    changed,
+    narrowed,
+    refuse_names,
+    state_of,
+)
 
 
 def read(path: Path, kind: str) -> Part:
@@ -22,7 +28,7 @@ def read(path: Path, kind: str) -> Part:
     """
     scanner = pl.scan_parquet if kind == "Parquet" else pl.scan_ipc
     scan = scanner(path, glob=False, hive_partitioning=False)
-    state = _state(path)
+    state = state_of(path)
     schema = scan.collect_schema()
     refuse_names(schema.names(), str(path))
     height: int = scan.select(pl.len()).collect().item()
@@ -46,13 +52,8 @@ def read(path: Path, kind: str) -> Part:
                 # Its text is about the insides of polars, and is on stderr already.
                 raise pl.exceptions.ComputeError("polars broke over it") from None
             # Each piece opens the file anew: it must be the same one.
-            if _state(path) != state or piece.height != rows_here:
+            if state_of(path) != state or piece.height != rows_here:
                 raise changed(path)
             yield narrowed(piece, columns, predicate)
 
     return Part(path, register_io_source(pieces, schema=schema), height)
-
-
-def _state(path: Path) -> tuple[int, int, int]:
-    about = path.stat()
-    return about.st_ino, about.st_size, about.st_mtime_ns

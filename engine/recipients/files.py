@@ -188,7 +188,13 @@ def undecodable(path: Path) -> RecipientsError:
     return changed(path)
 
 
-def changed(path: Path) -> RecipientsError:
+def state_of(path: Path) -> tuple[int, int, int]:
+    """Return what of a file differs once it is written to or replaced."""
+    about = path.stat()
+    return about.st_ino, about.st_size, about.st_mtime_ns
+
+
+def changed(path: str | os.PathLike[str]) -> RecipientsError:
     """Say that a file is no longer what it was when it was checked."""
     return RecipientsError(f"{path}: changed while it was read; start again")
 

@@ -20,6 +20,7 @@ from engine.recipients.files import (
     format_of,
     narrowed,
     refuse_names,
+    state_of,
     translating,
 )
 
@@ -102,6 +103,19 @@ def fingerprint(source: Source) -> dict[str, object]:
                 "hash": f"{cast('int', hashes.bitwise_xor() or 0):016x}",
             }
     return {}
+
+
+def state(source: Source) -> object:
+    """Tell whether files are still the same ones, without reading them.
+
+    Returns:
+        What differs as soon as one is written to or replaced; None where a list is no
+        file.
+    """
+    if not isinstance(source, str | os.PathLike):
+        return None
+    with translating(source):
+        return [(path, state_of(path)) for path in find(source)]
 
 
 def _file_print(path: Path) -> dict[str, object]:
