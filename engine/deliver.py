@@ -20,7 +20,7 @@ import math
 import random
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 import trio
 
@@ -49,6 +49,8 @@ _SPLITS_PER_HALVING = 4
 #: under way for a minute, and a provider may work on one that we have given up for
 #: minutes more (seed 36015 of the simulation: accepted again 131 s after it had left).
 KEY_MARGIN = 300.0
+#: The journal's fact that tells before when the provider has asked to be left alone.
+NOT_BEFORE = "not_before"
 
 
 @dataclass(frozen=True, slots=True)
@@ -378,8 +380,8 @@ class Delivery:
             keyed=self.can.idempotency == "key",
         )
         if isinstance(decision, StopRun) and decision.retry_after is not None:
-            moment = self.journal.now() + timedelta(seconds=decision.retry_after)
-            error.hint = f"not before {moment:%Y-%m-%d %H:%M} UTC, by its Retry-After:"
+            wait = timedelta(seconds=decision.retry_after)
+            error.hint = not_before(self.journal.now() + wait)
         if isinstance(decision, StopRun) or hold == math.inf:
             self.stop.request(error)
         elif isinstance(decision, Retry) and isinstance(error, Throttled):
@@ -401,6 +403,8 @@ class Delivery:
     ) -> None:
         """Write down what a failed attempt means for the batch."""
         parcel = sending.parcel
+        if isinstance(error, Throttled | Unavailable) and error.retry_after:
+            await self._remember(error.retry_after)
         # What is surely not accepted now may have been before.
         sending.in_doubt |= isinstance(error, Unanswered)
         match decision:
@@ -420,6 +424,13 @@ class Delivery:
                 await self.journal.settle(parcel.id, outcomes, attempt)
                 self.on_progress(len(parcel.rows))
 
+    async def _remember(self, seconds: float) -> None:
+        """Write down a wait that the provider asked for: the next start keeps to it."""
+        until = self.journal.now() + timedelta(seconds=seconds)
+        told = until.isoformat(timespec="microseconds")
+        if told > (self.journal.fact(NOT_BEFORE) or ""):
+            await self.journal.note(NOT_BEFORE, told)
+
     def _may_split(self, sending: "Sending", error: ProviderError) -> bool:
         """Whether the halves of a refused batch may fare better, and nobody was mailed.
 
@@ -432,6 +443,11 @@ class Delivery:
         """Wait before the next attempt of one batch; a stop ends the wait."""
         with self.stop.ends():
             await trio.sleep(seconds)
+
+
+def not_before(moment: datetime) -> str:
+    """Say before when a run is not to be taken up; what to type follows."""
+    return f"not before {moment:%Y-%m-%d %H:%M} UTC, by its Retry-After:"
 
 
 @dataclass(slots=True)

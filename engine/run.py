@@ -14,6 +14,7 @@ import ssl
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from time import process_time
 
@@ -33,15 +34,15 @@ from engine.crew import (
     Winged,
     hired,
 )
-from engine.deliver import Delivery
-from engine.errors import EngineError, JournalError, first
+from engine.deliver import NOT_BEFORE, Delivery, not_before
+from engine.errors import EngineError, JournalError, Throttled, first
 from engine.guard import Guard, Waiting
 from engine.journal import Journal
 from engine.outcome import InDoubt, Outcomes, Status
 from engine.pace import Pace
 from engine.planning import Plan, left_since
 from engine.record import BatchState
-from engine.retry import Breaker
+from engine.retry import Breaker, RetryPolicy
 from engine.secret import Secret
 from engine.stages import Bound, Sending, Spent, Stage, bound
 from engine.stop import Stop
@@ -53,6 +54,8 @@ PROGRESS_EVERY = 0.5
 OBJECTS_BETWEEN = 50_000
 #: Messages of a batch that is small: one task sends many of them at once.
 SMALL = 8
+#: A moment for which nobody waits.
+LONG_AGO = "1970-01-01T00:00:00+00:00"
 #: States of a batch with which there is nothing left to do. One in doubt is not among
 #: them: delivery leaves it alone unless a key makes it harmless to ask again.
 LEFT_ALONE = frozenset({BatchState.DONE, BatchState.HELD})
@@ -105,6 +108,8 @@ class Run:
     Attributes:
         on_begin: called before the first message leaves, with those settled earlier.
         on_wait: called when the wait for a canary begins.
+        on_hold: called with the moment, UTC, before which nothing is sent, because the
+            provider has asked an earlier start for it.
     """
 
     def __init__(
@@ -129,6 +134,7 @@ class Run:
         self.on_progress = on_progress
         self.on_begin: Callable[[int], None] = lambda _: None
         self.on_wait: Callable[[Waiting], None] = lambda _: None
+        self.on_hold: Callable[[datetime], None] = lambda _: None
         self.spent = spent or Spent()
         self._sending: Sending | None = None
         self._before = 0
@@ -226,6 +232,7 @@ class Run:
     async def _deliver(self, journal: Journal, *, resumed: bool) -> None:
         plan, limits = self._plan, self._plan.campaign.limits
         pace = Pace.of(limits, plan.manifest.batch_size, resumed=resumed)
+        self._heed(journal, pace)
         settled = journal.marks(plan.manifest.rows, LEFT_ALONE)
         self._before = len(settled) - settled.count(0)
         self.on_begin(self._before)
@@ -244,6 +251,21 @@ class Run:
         self._look = guard.look
         with self._measured(journal, pace, guard), _rare_collections():
             await self._work(delivery, guard)
+
+    def _heed(self, journal: Journal, pace: Pace) -> None:
+        """Keep to a wait for which the provider has asked an earlier start.
+
+        One that is longer than a run waits by itself stops it, as it stopped that one.
+        """
+        until = datetime.fromisoformat(journal.fact(NOT_BEFORE) or LONG_AGO)
+        seconds = (until - journal.now()).total_seconds()
+        if seconds > RetryPolicy().max_wait:
+            error = Throttled("the provider has asked to wait", retry_after=seconds)
+            error.hint = not_before(until)
+            self.stop.request(error)
+        elif seconds > 0:
+            pace.pause(seconds, throttled=True)
+            self.on_hold(until)
 
     async def _work(self, delivery: Delivery, guard: Guard) -> None:
         send, receive = trio.open_memory_channel[pl.DataFrame](0)

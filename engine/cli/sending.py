@@ -5,6 +5,7 @@ import sys
 from collections.abc import AsyncIterator
 from contextlib import ExitStack
 from dataclasses import replace
+from datetime import datetime
 from functools import partial
 
 import click
@@ -99,6 +100,7 @@ class _Session:
         count = output.count(run.processes.count, "process", "es")
         output.line("made in", f"{count}: {run.processes.why}")
         run.on_wait = _show_canary
+        run.on_hold = _show_hold
         if not self._quiet:
             run.on_begin = partial(self._show_bar, run, self._plan.manifest.mailable)
 
@@ -142,6 +144,11 @@ class _Session:
 
 def _show_canary(out: Waiting) -> None:
     output.show_canary(out.messages, out.until)
+
+
+def _show_hold(until: datetime) -> None:
+    told = f"until {output.moment(until)}: the provider has asked for it (Retry-After)"
+    output.line("waits", told)
 
 
 def _for_real(campaign: Campaign) -> str:

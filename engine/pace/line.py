@@ -298,8 +298,10 @@ class Line:
         self.gate.end(turn, answered=answered)
         self._tell()
 
-    def shut(self, seconds: float, *, by: Turn | None = None) -> None:
-        """Pause everybody; `by` is the turn that got the 429, if one did."""
+    def shut(
+        self, seconds: float, *, by: Turn | None = None, throttled: bool = False
+    ) -> None:
+        """Pause everybody; `by` is the turn that got the 429, if one of these did."""
         if not 0 <= seconds < math.inf:
             raise ValueError(f"seconds = {seconds}: must be finite and not below 0")
         if by is not None:
@@ -308,7 +310,7 @@ class Line:
             if self.gate.storm(by, self._in_flight[by]):
                 self.allowance.storm()
         self.begin()
-        self.gate.shut(seconds, throttled=by is not None)
+        self.gate.shut(seconds, throttled=throttled or by is not None)
         self._tell()
 
     async def _pass(

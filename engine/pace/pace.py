@@ -180,16 +180,17 @@ class Pace:
         """Let nobody depart any more: who waits, and who comes, gets `Closed`."""
         self._line.close()
 
-    def pause(self, seconds: float) -> None:
+    def pause(self, seconds: float, *, throttled: bool = False) -> None:
         """Let nobody depart for at least that long; pauses extend, never shorten.
 
         Args:
             seconds: from now.
+            throttled: whether a 429 asked for it, to an earlier start.
 
         Raises:
             ValueError: `seconds` is below 0 or not finite.
         """
-        self._line.shut(seconds)
+        self._line.shut(seconds, throttled=throttled)
 
     def statistics(self) -> PaceStatistics:
         """Say what the pace has been so far; also after the run."""

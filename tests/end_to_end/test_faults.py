@@ -1,11 +1,16 @@
 """A provider that misbehaves: every row still has its one true outcome."""
 
 import itertools
+import json
+import re
+import signal
 import socket
+import subprocess
+import time
 from collections.abc import Callable
 
 import pytest
-from end_to_end.desk import Desk, Site
+from end_to_end.desk import COMMAND, Desk, Site
 
 
 @pytest.mark.slow
@@ -22,6 +27,91 @@ def test_after_a_429_nobody_sends_before_retry_after_is_over(
     assert ended.json["counts"]["accepted"] == 300
     assert [r["status"] for r in requests[:2]] == [429, 200]
     assert requests[1]["at"] - requests[0]["at"] >= 2.0
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("end", [signal.SIGTERM, signal.SIGKILL])
+def test_a_resume_keeps_to_the_retry_after_of_an_earlier_start(
+    desk: Desk, start_sandbox: Callable[..., Site], end: signal.Signals
+) -> None:
+    """Stopped in the pause, or killed, and taken up: it waits on, and says so."""
+    site = start_sandbox(throttle_every=4, retry_after=4)
+    desk.list(60)
+    started = desk.start("send", "letter.toml", "--base-url", site.url, "--yes")
+    patience = time.monotonic() + 20
+    while 429 not in [r["status"] for r in site.ask("requests")]:
+        assert time.monotonic() < patience
+        time.sleep(0.05)
+    time.sleep(0.5)
+    before = len(site.ask("requests"))
+    site.fault()
+    started.send_signal(end)
+    started.communicate(timeout=20)
+    resumed = desk.run("resume", desk.run_directory(), "--yes", "--json")
+    requests = site.ask("requests")
+
+    counts = resumed.json["counts"]
+    assert counts["accepted"] + counts["in_doubt"] == 60
+    assert "waits      until " in resumed.err
+    throttled = max(r["at"] for r in requests[:before] if r["status"] == 429)
+    assert requests[before]["at"] - throttled >= 4.0
+
+
+@pytest.mark.slow
+def test_a_resume_within_a_long_retry_after_sends_nothing(
+    desk: Desk, start_sandbox: Callable[..., Site]
+) -> None:
+    """An hour that stopped the run stops its resume, too: by the same words."""
+    site = start_sandbox(throttle_first=1, retry_after=3600)
+    stopped = desk.send(site.url)
+    again = desk.run("resume", desk.run_directory(), "--yes")
+
+    for ended in (stopped, again):
+        assert ended.code == 3
+        assert "by its Retry-After:\n" in ended.err
+    assert len(site.ask("requests")) == 1
+
+
+@pytest.mark.slow
+def test_a_server_that_is_started_again_is_asked_again_in_seconds(
+    desk: Desk,
+) -> None:
+    """However many requests it took with it: they were one fault, not sixty."""
+    desk.list(3000)
+    site, first = _start_site("0")
+    sending = desk.start(
+        *("send", "letter.toml", "--base-url", site.url, "--yes", "--json"),
+        *("--set=limits.batch_size=1", "--set=limits.workers=64"),
+    )
+    patience = time.monotonic() + 20
+    while site.ask("stats")["requests"] < 500:
+        assert time.monotonic() < patience
+    first.kill()
+    first.communicate()
+    killed = time.monotonic()
+    _, second = _start_site(site.root.rpartition(":")[2])
+    try:
+        out, err = sending.communicate(timeout=120)
+    finally:
+        second.kill()
+        second.communicate()
+
+    assert sending.returncode == 4, err
+    assert json.loads(out)["counts"]["pending"] == 0
+    assert time.monotonic() - killed < 40
+
+
+def _start_site(port: str) -> tuple[Site, "subprocess.Popen[str]"]:
+    """Start a sandbox that a test can kill."""
+    process = subprocess.Popen(
+        [COMMAND, "sandbox", "--port", port, "--fault=latency=0.02"],
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stderr is not None
+    found = re.search(r"http://127\.0\.0\.1:\d+", process.stderr.readline())
+    assert found
+    return Site(found[0]), process
 
 
 @pytest.mark.slow

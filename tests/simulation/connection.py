@@ -79,12 +79,17 @@ class Traffic:
     _last_fault: float = -math.inf
     _news: int = 0
 
-    def begin(self) -> None:
-        """Begin a start: a new process has forgotten all of this."""
+    def begin(self, *, remembers: bool) -> None:
+        """Begin a start: a new process has forgotten all of this.
+
+        Args:
+            remembers: whether the last one came to write down how long it was to wait.
+        """
         self.start += 1
         self.own_faults.clear()
         self._breaker, self._outage = Breaker(), False
-        self._not_before = self._held_until = 0.0
+        self._held_until = 0.0
+        self._not_before = self._not_before if remembers else 0.0
         self._last_fault, self._news = -math.inf, 0
 
     def depart(self, messages: int, body: bytes) -> None:

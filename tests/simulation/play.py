@@ -104,6 +104,9 @@ class _Operator:
         manifest = _manifest(scenario)
         self._plan = Plan(manifest, limits, folder, provider, renderer(), [])
         self._played = Played(world.violations, world.trace)
+        #: Of the last start: whether it ended by itself, and for how many seconds the
+        #: provider had asked.
+        self._orderly, self._asked = False, 0.0
 
     def play(self) -> Played:
         """Start until it is finished, and settle the account."""
@@ -128,9 +131,9 @@ class _Operator:
         played, at, world = self._played, self._places, self._world
         delays = self._scenario.delays
         after = delays[min(played.starts, len(delays)) - 1] if played.starts else 0.0
-        clock = world.begin(crash, after=after)
+        clock = world.begin(crash, after=max(after, self._asked))
         played.starts += 1
-        at.traffic.begin()
+        at.traffic.begin(remembers=self._orderly)
         at.interrupted = 0
         run = self._parts.run(self._plan, at)
         ended: Ended | None = None
@@ -141,6 +144,9 @@ class _Operator:
             if isinstance(error, KeyboardInterrupt):
                 raise
             self._bury(error)
+        self._orderly = ended is not None
+        # It says before when it is not to be taken up.
+        self._asked = getattr(ended and ended.cause, "retry_after", None) or 0.0
         most = run._workers() * self._scenario.batch_size
         if at.interrupted > most:
             world.violated(f"I8 {at.interrupted} rows were under way: at most {most}")
