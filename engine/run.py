@@ -293,7 +293,8 @@ class Run:
             # Seconds of workers so far: what one of them waited on average.
             self.spent.seconds[Stage.PROVIDER] /= workers
             self.spent.add(Stage.JOURNAL, journal.statistics().seconds)
-            self.spent.add(Stage.PACE, told.waited_for_rate + told.waited_for_pauses)
+            paced = told.waited_for_rate + told.waited_for_pauses
+            self.spent.add(Stage.PACE, min(seconds, paced))  # a stop ends no pause
             self._sending = Sending(
                 seconds=seconds,
                 cpu=process_time() - cpu,

@@ -9,8 +9,9 @@ long as a worker waits for it on average. Stages overlap, so they do not add up.
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
+from operator import itemgetter
 from time import perf_counter
 
 
@@ -120,21 +121,32 @@ def bound(spent: Spent, sending: Sending, *, cores: int | None = None) -> Bound:
         return Bound(f"{told} of the time went into writing the results")
     if sending.cpu >= BUSY * sending.seconds and not _waits(sending):
         return _processor(seconds, sending, cores or os.cpu_count() or 1)
-    waits = {
-        sending.limited: _limit(sending),
-        sending.throttled: _throttles(sending),
-        sending.failing: _faults(sending),
-        sending.canary: _canary(sending),
-        seconds[Stage.PROVIDER]: _provider(seconds, sending),
-        seconds[Stage.JOURNAL]: _journal(seconds, sending),
-    }
-    longest = max(waits)
-    if longest < MOST * sending.seconds:
-        return Bound(
-            "no stage took much more than the others: "
-            f"{_share(longest, sending.seconds)} at most"
-        )
-    return waits[longest]
+    return _longest(seconds, sending)
+
+
+def _longest(seconds: dict[Stage, float], sending: Sending) -> Bound:
+    """Say what was waited for most, where the processor is not what bounded a run."""
+    if not sending.limits:  # what it kept to was its own, made of 429s
+        throttled = min(sending.seconds, sending.throttled + sending.limited)
+        sending = replace(sending, throttled=throttled, limited=0.0)
+    waits = [
+        (sending.limited, _limit(sending)),
+        (sending.throttled, _throttles(sending)),
+        (sending.failing, _faults(sending)),
+        (sending.canary, _canary(sending)),
+        (seconds[Stage.JOURNAL], _journal(seconds, sending)),
+    ]
+    rest = sending.seconds - sending.cpu - sum(wait for wait, _ in waits)
+    waits.append((seconds[Stage.PROVIDER], _provider(seconds, sending)))
+    longest, told = max(waits, key=itemgetter(0))
+    if longest >= MOST * sending.seconds:
+        return told
+    if rest >= MOST * sending.seconds:  # while most lanes had nothing to wait for
+        return _few(rest, sending)
+    return Bound(
+        "no stage took much more than the others: "
+        f"{_share(longest, sending.seconds)} at most"
+    )
 
 
 def _waits(sending: Sending) -> bool:
@@ -156,7 +168,7 @@ def _processor(seconds: dict[Stage, float], sending: Sending, cores: int) -> Bou
 def _limit(sending: Sending) -> Bound:
     return Bound(
         f"{_share(sending.limited, sending.seconds)} of the time went by waiting for "
-        f"the account's limit of {sending.limits or 'the provider'}",
+        f"the account's limit of {sending.limits}",
         "if the provider allows more, raise it in [limits]",
     )
 
@@ -192,6 +204,14 @@ def _provider(seconds: dict[Stage, float], sending: Sending) -> Bound:
         f"{_share(seconds[Stage.PROVIDER], sending.seconds)} of the time went by "
         f"waiting for the provider's answers, {each * 1000:,.0f} ms each with {flight}",
         f"have more in flight: [limits] workers = {2 * sending.workers}",
+    )
+
+
+def _few(rest: float, sending: Sending) -> Bound:
+    return Bound(
+        f"{_share(rest, sending.seconds)} of the time went by waiting for answers to a "
+        f"few requests, of {sending.workers} that may be in flight",
+        "see whether the provider's service is well",
     )
 
 

@@ -78,7 +78,19 @@ def spent(**given: float) -> Spent:
         (spent(journal=9.0), sending(), "the disk was busy 90 %", "faster disk"),
         (spent(plan=30.0), sending(), "75 % of the time went into reading", "Parquet"),
         (spent(results=30.0), sending(), "75 % of the time went into writing", ""),
-        (spent(provider=2.0), sending(), "no stage took much more", ""),
+        (
+            spent(provider=0.4),
+            sending(cpu=0.1),
+            "99 % of the time went by waiting for answers to a few requests, of 8",
+            "service is well",
+        ),
+        (
+            spent(),
+            sending(limited=3.0, throttled=3.0),
+            "60 % of the time nobody might send: the provider had answered 429",
+            "[limits]",
+        ),
+        (spent(provider=2.0), sending(cpu=7.0), "no stage took much more", ""),
     ],
 )
 def test_the_longest_wait_is_named_with_what_to_change(

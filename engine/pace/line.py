@@ -198,6 +198,9 @@ class Line:
         self._in_flight: dict[Turn, int] = {}
         self._leaving: dict[Turn, list[Sent]] = {}
         self._lead = 0.0
+        # Heads of queues that wait for a limit, and since when one of them does.
+        self._heads = 0
+        self._waits_since = 0.0
 
     def begin(self) -> None:
         """Bind to this `trio.run`, whose clock alone the times here belong to."""
@@ -333,12 +336,21 @@ class Line:
                 if seconds := self._shut(ahead=ahead):
                     await self._nap(seconds)
                 elif seconds := self._full(messages, ahead=ahead):
-                    began = trio.current_time()
-                    await self._nap(seconds)
-                    if ahead:  # one head of one queue: at most the time that passed
-                        self.waited += trio.current_time() - began
+                    await self._wait_for_room(seconds)
                 else:
                     return
+
+    async def _wait_for_room(self, seconds: float) -> None:
+        """Nap, as the head of a queue; what both heads wait at once counts once."""
+        if not self._heads:
+            self._waits_since = trio.current_time()
+        self._heads += 1
+        try:
+            await self._nap(seconds)
+        finally:
+            self._heads -= 1
+            if not self._heads:
+                self.waited += trio.current_time() - self._waits_since
 
     async def _nap(self, seconds: float) -> None:
         """Sleep that long; if it is infinite, until a turn moves or the gate does.

@@ -16,8 +16,8 @@ class PaceStatistics:
     """What a run's pace has been so far.
 
     Attributes:
-        waited_for_rate: seconds during which the first turn in line waited for room
-            under the limits.
+        waited_for_rate: seconds during which a first turn in line, before its intent or
+            after it, waited for room under the limits.
         waited_for_pauses: seconds for which pauses shut the gate; of a pause that is
             under way, all of it.
         waited_for_throttles: those of them that a 429 made.
