@@ -108,6 +108,33 @@ def campaign(command: Command) -> Command:
     return command
 
 
+#: What decides who gets what, by parameter: the next command is to mean the same.
+_DECIDING = {
+    "recipients": "--recipients",
+    "limit": "--limit",
+    "overrides": "--set",
+    "allow": "--allow",
+    "max_recipients": "--max-recipients",
+    "runs_dir": "--runs-dir",
+}
+
+
+def carried() -> list[str]:
+    """Return the options of this command that its next step has to be given, too.
+
+    Without them it would take another list, or other limits, than were looked at.
+    """
+    words: list[str] = []
+    context = click.get_current_context(silent=True)
+    for name, option in _DECIDING.items():
+        source = context and context.get_parameter_source(name)
+        if context and source is ParameterSource.COMMANDLINE:
+            value = context.params[name]
+            for one in value if isinstance(value, tuple) else (value,):
+                words += [option, str(one)]
+    return words
+
+
 def rules(command: Command) -> Command:
     """Take which rules may be broken, and how many may be mailed."""
     for decorate in (

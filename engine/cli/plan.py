@@ -115,11 +115,11 @@ def show(plan: "Plan", proof: "Proof | None" = None, *, as_json: bool) -> ExitCo
     if error is not None:
         exits.tell(error, ExitCode.REFUSED, hint=error.hint, as_json=False)
     elif good:
-        output.line("next", output.command("send", campaign, "--sandbox"))
+        rehearse = output.command("send", campaign, *options.carried(), "--sandbox")
+        output.line("next", rehearse)
     else:
-        output.line(
-            "next", f"mend the templates, then: {output.command('plan', campaign)}"
-        )
+        again = output.command("plan", campaign, *options.carried())
+        output.line("next", f"mend the templates, then: {again}")
     if as_json:
         click.echo(
             json.dumps(

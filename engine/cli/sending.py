@@ -13,7 +13,7 @@ import trio
 
 from engine import tracking
 from engine.campaign import Campaign
-from engine.cli import exits, output
+from engine.cli import exits, options, output
 from engine.cli.exits import ExitCode
 from engine.cli.interrupt import ignore
 from engine.errors import CampaignError, EngineError
@@ -154,7 +154,7 @@ def _show_hold(until: datetime) -> None:
 def _for_real(campaign: Campaign) -> str:
     token = campaign.provider.token
     export = f"export {token.env}=…; " if token and token.env else ""
-    send = output.command("send", output.shown(campaign.file))
+    send = output.command("send", output.shown(campaign.file), *options.carried())
     return f"{export}{send}   # for real"
 
 

@@ -262,3 +262,15 @@ def test_what_is_wrong_is_told_before_anything_is_sent(
     assert json.loads(ended.out)["exit"] == 2
     assert sandbox.ask("stats")["requests"] == 0
     assert not list(desk.runs.glob("letter/2*"))
+
+
+def test_the_next_command_means_the_same_list_and_limits(desk: Desk) -> None:
+    """What was laid over the file is laid over it again, ready to be pasted."""
+    (desk.folder / "the other.csv").write_text("id,email,name\n1,a@inbox.example,Ann\n")
+    given = ["--set", "recipients.source=the other.csv", "--limit", "1"]
+    same = "letter.toml --limit 1 --set 'recipients.source=the other.csv'"
+    planned = desk.run("plan", "letter.toml", *given)
+    rehearsed = desk.run("send", "letter.toml", *given, "--sandbox")
+
+    assert f"send {same} --sandbox\n" in planned.err
+    assert f"send {same}   # for real\n" in rehearsed.err
