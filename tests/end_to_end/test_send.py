@@ -86,12 +86,14 @@ def test_results_have_the_columns_that_are_promised(desk: Desk, sandbox: Site) -
     assert set(results["http_status"]) == {200}
 
 
+@pytest.mark.parametrize("size", [1, 10])
 def test_report_says_where_the_time_went_and_what_bounded_the_run(
-    desk: Desk, sandbox: Site
+    desk: Desk, sandbox: Site, size: int
 ) -> None:
-    """A limit of 50 messages/s is what 100 messages wait for."""
+    """A limit of 50 messages/s is what 100 messages wait for, one by one as well."""
     limit = ("--set", "limits.messages_per_second=50")
-    ended = desk.send(sandbox.url, "--json", *limit)
+    small = ("--set", f"limits.batch_size={size}")
+    ended = desk.send(sandbox.url, "--json", *limit, *small)
 
     assert ended.code == 0
     stages = ended.json["stages"]
