@@ -119,6 +119,32 @@ def test_a_columnar_file_that_is_replaced_under_the_reader_is_noticed(
         frame.collect()
 
 
+@pytest.mark.parametrize("suffix", ["parquet", "arrow"])
+@pytest.mark.usefixtures("folder")
+def test_a_columnar_file_that_is_cut_under_the_reader_is_called_changed(
+    suffix: str,
+) -> None:
+    """Not damaged: whoever writes to it is to be waited for."""
+    name = _write_in_one_group(suffix)
+    frame = load(name)
+    Path("cut").write_bytes(Path(name).read_bytes()[:1000])
+    Path("cut").replace(name)
+    with (
+        pytest.raises(RecipientsError, match="changed while it was read"),
+        translating(name),
+    ):
+        frame.collect()
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="nothing is closed to root")
+@pytest.mark.parametrize("suffix", ["csv", "parquet"])
+def test_a_file_that_may_not_be_read_is_told_as_that(folder: Path, suffix: str) -> None:
+    """It may be whole, and in the right format."""
+    path = folder / f"list.{suffix}"
+    path.touch(mode=0o000)
+    assert "see to its permissions" in _refusal(path)
+
+
 _PEAK = """
 import re, sys
 from pathlib import Path

@@ -48,7 +48,11 @@ def read(path: Path, kind: str) -> Part:
             rows_here = min(GROUP, end - start)
             try:
                 piece = wanted.slice(start, rows_here).collect()
-            except pl.exceptions.PanicException:
+            except (pl.exceptions.PolarsError, pl.exceptions.PanicException) as err:
+                if state_of(path) != state:
+                    raise changed(path) from None
+                if isinstance(err, pl.exceptions.PolarsError):
+                    raise
                 # Its text is about the insides of polars, and is on stderr already.
                 raise pl.exceptions.ComputeError("polars broke over it") from None
             # Each piece opens the file anew: it must be the same one.

@@ -82,9 +82,11 @@ def translating(source: object) -> Iterator[None]:
             ) from err
         place = source if isinstance(source, str | os.PathLike) else "the list"
         first_line = next(iter(str(err).splitlines()), type(err).__name__)
+        advice = "see that the file is whole and in the format that its name says"
+        if isinstance(err, PermissionError):
+            advice = "see to its permissions, and to those of its folder"
         raise RecipientsError(
-            f"{place}: cannot be read: {first_line}; see that the file is whole and"
-            " in the format that its name says"
+            f"{place}: cannot be read: {first_line}; {advice}"
         ) from err
 
 
