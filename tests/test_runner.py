@@ -56,14 +56,14 @@ async def test_a_slow_disk_holds_the_loop_up_rarely() -> None:
 
 
 async def test_work_is_no_wait() -> None:
-    """Two milliseconds in which the core was busy say nothing of the disk."""
+    """While the core is busy, nobody waits for the disk: four would end it else."""
 
     def work() -> None:
-        end = time.thread_time() + 0.002
+        end = time.thread_time() + 0.0007
         while time.thread_time() < end:
             pass
 
-    assert await _at_once(Adaptive(), work, times=100) > 50
+    assert await _at_once(Adaptive(), work, times=60) > 8
 
 
 async def test_a_disk_that_is_quick_again_is_noticed() -> None:
