@@ -54,8 +54,6 @@ PROGRESS_EVERY = 0.5
 OBJECTS_BETWEEN = 50_000
 #: Messages of a batch that is small: one task sends many of them at once.
 SMALL = 8
-#: A moment for which nobody waits.
-LONG_AGO = "1970-01-01T00:00:00+00:00"
 #: States of a batch with which there is nothing left to do. One in doubt is not among
 #: them: delivery leaves it alone unless a key makes it harmless to ask again.
 LEFT_ALONE = frozenset({BatchState.DONE, BatchState.HELD})
@@ -257,7 +255,9 @@ class Run:
 
         One that is longer than a run waits by itself stops it, as it stopped that one.
         """
-        until = datetime.fromisoformat(journal.fact(NOT_BEFORE) or LONG_AGO)
+        if (asked := journal.fact(NOT_BEFORE)) is None:
+            return
+        until = datetime.fromisoformat(asked)
         seconds = (until - journal.now()).total_seconds()
         if seconds > RetryPolicy().max_wait:
             error = Throttled("the provider has asked to wait", retry_after=seconds)

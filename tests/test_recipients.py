@@ -88,6 +88,14 @@ def _write_in_one_group(suffix: str) -> str:
     return name
 
 
+def _expect_changed(frame: pl.LazyFrame, name: str) -> None:
+    with (
+        pytest.raises(RecipientsError, match="changed while it was read"),
+        translating(name),
+    ):
+        frame.collect()
+
+
 @pytest.mark.parametrize("suffix", ["parquet", "arrow"])
 @pytest.mark.usefixtures("folder")
 def test_columnar_files_of_many_pieces_are_read_whole_and_in_order(suffix: str) -> None:
@@ -112,11 +120,7 @@ def test_a_columnar_file_that_is_replaced_under_the_reader_is_noticed(
     frame = load(name)
     Path(name).rename("before")
     _write_in_one_group(suffix)
-    with (
-        pytest.raises(RecipientsError, match="changed while it was read"),
-        translating(name),
-    ):
-        frame.collect()
+    _expect_changed(frame, name)
 
 
 @pytest.mark.parametrize("suffix", ["parquet", "arrow"])
@@ -129,11 +133,7 @@ def test_a_columnar_file_that_is_cut_under_the_reader_is_called_changed(
     frame = load(name)
     Path("cut").write_bytes(Path(name).read_bytes()[:1000])
     Path("cut").replace(name)
-    with (
-        pytest.raises(RecipientsError, match="changed while it was read"),
-        translating(name),
-    ):
-        frame.collect()
+    _expect_changed(frame, name)
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="nothing is closed to root")

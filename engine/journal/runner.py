@@ -1,8 +1,8 @@
 """How a transaction is run: at once, in a thread, or as suits the disk.
 
-A thread keeps the loop going while the disk is busy, and costs as much as the records
-of two messages. Where the disk answers within a tenth of a millisecond there is nothing
-to keep going meanwhile, and where the cores are busy a thread waits for its turn.
+A thread keeps the loop going while the disk is busy. Where that answers within a tenth
+of a millisecond there is nothing to keep going meanwhile: at once, messages one by one
+took 6 to 13 % less of a core with 64 in flight, and a fifth less with 8 (2026-11-29).
 """
 
 import time
