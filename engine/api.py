@@ -26,6 +26,7 @@ from engine import campaign as campaigns
 from engine import history, planning, providers, rundir
 from engine.campaign import Campaign
 from engine.crew import AUTO, Asked
+from engine.errors import ungrouped
 from engine.job import NewRun, Options, perform
 from engine.outcome import InDoubt
 from engine.planning import Occasion, Plan
@@ -105,12 +106,8 @@ def send(
         drain=drain,
         processes=processes,
     )
-    try:
+    with ungrouped(KeyboardInterrupt):  # what `except` in a script expects
         return trio.run(begin)
-    except BaseExceptionGroup as group:
-        if group.split(KeyboardInterrupt)[1] is None:
-            raise KeyboardInterrupt from group  # what `except` in a script expects
-        raise
 
 
 async def asend(

@@ -32,6 +32,8 @@ these. The troubles of a single recipient are outcomes, not exceptions.
 import errno
 import os
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Final, Literal
 
@@ -234,11 +236,21 @@ def cause_of(error: OSError) -> str:
     return "the disk is full" if is_full(error) else error.strerror or str(error)
 
 
-def first(group: BaseExceptionGroup[EngineError]) -> EngineError:
-    """Return one error of a group: what failed first; the others follow from it."""
-    error: BaseException = group
-    while isinstance(error, BaseExceptionGroup):
-        error = error.exceptions[0]
-    if not isinstance(error, EngineError):
-        raise TypeError(f"{type(error).__name__} in a group of our own errors")
-    return error
+@contextmanager
+def ungrouped(kind: type[BaseException]) -> Iterator[None]:
+    """Raise the errors of a kind that a nursery has grouped as one: what failed first.
+
+    The others follow from it. A group that has errors of other kinds stays as it is.
+
+    Not by `except*`: what is raised in one becomes a group itself before Python 3.11.4.
+    """
+    try:
+        yield
+    except BaseExceptionGroup as group:
+        found, others = group.split(kind)
+        if found is None or others is not None:
+            raise
+        error: BaseException = found
+        while isinstance(error, BaseExceptionGroup):
+            error = error.exceptions[0]
+        raise error from None

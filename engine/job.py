@@ -28,7 +28,7 @@ from engine.errors import (
     NothingSent,
     RunError,
     RunFinished,
-    first,
+    ungrouped,
 )
 from engine.lint.audience import too_many
 from engine.manifest import Manifest
@@ -478,13 +478,11 @@ async def _address(
     from engine.sandbox import Faults, serve  # noqa: PLC0415 - see the import above
 
     faults = options.faults or Faults()
-    try:
+    with ungrouped(EngineError):
         async with trio.open_nursery() as nursery:
             site = await nursery.start(partial(serve, faults=faults))
             yield site.base_url(plan.campaign.provider.name)
             nursery.cancel_scope.cancel()
-    except* EngineError as group:
-        raise first(group) from None
 
 
 def _report(plan: Plan, out: Path | None, ended: Ended) -> Report:

@@ -25,7 +25,13 @@ import trio
 
 from engine import history, pace, planning, results, rundir, tracking, wire
 from engine.campaign import Campaign, rebased
-from engine.errors import AccountRejected, CampaignError, EngineError, RunError, first
+from engine.errors import (
+    AccountRejected,
+    CampaignError,
+    EngineError,
+    RunError,
+    ungrouped,
+)
 from engine.event import Event
 from engine.manifest import Manifest
 from engine.message import Request, Response
@@ -138,10 +144,8 @@ class Lookup:
         Raises:
             RunError: as `reconcile`; likewise the others.
         """
-        try:
+        with ungrouped(EngineError):
             await self._ask()
-        except* EngineError as group:
-            raise first(group) from None
         self._told.cause = self._stop.cause
         if self._events:
             with trio.CancelScope(shield=True):

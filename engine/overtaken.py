@@ -20,7 +20,7 @@ import polars as pl
 import trio
 
 from engine import history, results, rundir
-from engine.errors import EngineError, first
+from engine.errors import EngineError, ungrouped
 from engine.history import Run
 from engine.journal import Journal
 from engine.manifest import Manifest
@@ -89,7 +89,7 @@ async def _write_down(journal: Journal, old: Run, words: "_Words") -> None:
     directory, manifest = old
     frozen = pl.scan_parquet(directory.recipients).select("row", "status").collect()
     mailable = frozen.filter(pl.col("status").is_null())["row"]
-    try:
+    with ungrouped(EngineError):
         async with trio.open_nursery() as nursery:
             await nursery.start(journal.run)
             for batch in list(journal.batches()):
@@ -118,8 +118,6 @@ async def _write_down(journal: Journal, old: Run, words: "_Words") -> None:
             await journal.note("finished_at", rundir.now())
             await journal.flush()
             nursery.cancel_scope.cancel()
-    except* EngineError as group:
-        raise first(group) from None
 
 
 class _Words:

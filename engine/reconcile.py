@@ -22,7 +22,7 @@ from typing import Final
 import trio
 
 from engine import events, history, results, rundir, webhooks
-from engine.errors import EngineError, RunError, first
+from engine.errors import EngineError, RunError, ungrouped
 from engine.event import REFUSED, TAKEN, Event
 from engine.events import By, Match, Roster
 from engine.journal import Journal
@@ -145,7 +145,7 @@ def _opened(directory: RunDirectory, manifest: Manifest) -> Iterator[Journal]:
 
 async def _write_down(journal: Journal, findings: list[RowFinding]) -> None:
     """Put findings into the journal, durably, and end the batches that they end."""
-    try:
+    with ungrouped(EngineError):
         async with trio.open_nursery() as nursery:
             await nursery.start(journal.run)
             for start in range(0, len(findings), _AT_ONCE):
@@ -155,8 +155,6 @@ async def _write_down(journal: Journal, findings: list[RowFinding]) -> None:
                 await journal.resolve(batch_id, outcomes)
             await journal.flush()
             nursery.cancel_scope.cancel()
-    except* EngineError as group:
-        raise first(group) from None
 
 
 def _ended(journal: Journal) -> list[tuple[str, Outcomes]]:

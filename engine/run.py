@@ -35,7 +35,7 @@ from engine.crew import (
     hired,
 )
 from engine.deliver import NOT_BEFORE, Delivery, not_before
-from engine.errors import EngineError, JournalError, Throttled, first
+from engine.errors import EngineError, JournalError, Throttled, ungrouped
 from engine.guard import Guard, Waiting
 from engine.journal import Journal
 from engine.outcome import InDoubt, Outcomes, Status
@@ -191,17 +191,14 @@ class Run:
             BrokenPromise: the results do not have one row per input row.
         """
         journal, resumed = self.open_journal()
-        with journal:
-            try:
-                async with trio.open_nursery() as keeping:
-                    with trio.CancelScope(shield=True):  # else it would never end
-                        keeper: trio.CancelScope = await keeping.start(_keep, journal)
-                    try:
-                        return await self._with_journal(journal, resumed=resumed)
-                    finally:
-                        keeper.cancel()
-            except* EngineError as group:
-                raise first(group) from None
+        with journal, ungrouped(EngineError):
+            async with trio.open_nursery() as keeping:
+                with trio.CancelScope(shield=True):  # else it would never end
+                    keeper: trio.CancelScope = await keeping.start(_keep, journal)
+                try:
+                    return await self._with_journal(journal, resumed=resumed)
+                finally:
+                    keeper.cancel()
         raise AssertionError("a nursery ends by returning or raising")
 
     async def _with_journal(self, journal: Journal, *, resumed: bool) -> Ended:

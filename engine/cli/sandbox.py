@@ -10,7 +10,7 @@ from engine.cli import exits, output
 from engine.cli.exits import ExitCode
 from engine.cli.options import fault
 from engine.cli.send import parsed_faults
-from engine.errors import CampaignError
+from engine.errors import CampaignError, ungrouped
 from engine.sandbox import DIALECTS, Faults, Sandbox, Webhook, serve
 
 #: What a shell and a command line need beside the address, by provider. Any token will
@@ -89,11 +89,11 @@ def command(
     with exits.told(as_json=False):
         webhook = _webhook(webhook_url, webhook_pace, webhook_secret)
         try:
-            trio.run(_serve, port, parsed_faults(faults), webhook)
-        except* OSError as group:
-            reason = group.exceptions[0]
+            with ungrouped(OSError):
+                trio.run(_serve, port, parsed_faults(faults), webhook)
+        except OSError as error:
             raise CampaignError(
-                f"--port {port}: cannot listen there: {reason}",
+                f"--port {port}: cannot listen there: {error}",
                 hint="choose another one: --port 0 takes any that is free",
             ) from None
     return ExitCode.DONE

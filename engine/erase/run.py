@@ -25,7 +25,7 @@ import trio
 
 from engine import asked, history, parquet, results, rundir, snapshot
 from engine.erase.people import ERASED, People
-from engine.errors import EngineError, RunError, first
+from engine.errors import EngineError, RunError, ungrouped
 from engine.exchange import exchange
 from engine.journal import Journal, scrub
 from engine.manifest import Manifest
@@ -282,18 +282,15 @@ def _make_journal(
 
 async def _hold(path: Path, traces: Traces) -> None:
     """Leave in doubt for good what could not be sent again as it was."""
-    with Journal.open(path, ballast=0) as journal:
-        try:
-            async with trio.open_nursery() as nursery:
-                await nursery.start(journal.run)
-                for batch in list(journal.batches()):
-                    touched = traces.chunk_of(batch.rows[0]) in traces.chunks
-                    if batch.state is BatchState.IN_DOUBT and touched:
-                        await journal.hold(batch.id)
-                await journal.flush()
-                nursery.cancel_scope.cancel()
-        except* EngineError as group:
-            raise first(group) from None
+    with Journal.open(path, ballast=0) as journal, ungrouped(EngineError):
+        async with trio.open_nursery() as nursery:
+            await nursery.start(journal.run)
+            for batch in list(journal.batches()):
+                touched = traces.chunk_of(batch.rows[0]) in traces.chunks
+                if batch.state is BatchState.IN_DOUBT and touched:
+                    await journal.hold(batch.id)
+            await journal.flush()
+            nursery.cancel_scope.cancel()
 
 
 def _make_results(made: RunDirectory, anew: Manifest) -> None:

@@ -22,7 +22,7 @@ from engine.errors import (
     CampaignError,
     EngineError,
     RunError,
-    first,
+    ungrouped,
 )
 from engine.events import EventStore
 from engine.intake import Taken
@@ -192,10 +192,8 @@ class Track:
         """
         began = datetime.now(UTC)
         if len(self.due):
-            try:
+            with ungrouped(EngineError):
                 await self._ask(on_progress)
-            except* EngineError as group:
-                raise first(group) from None
         self._told.cause = self._stop.cause
         if isinstance(self._stop.cause, AccountRejected):
             self._stop.cause.hint = self._hint(self._stop.cause)

@@ -18,7 +18,7 @@ from engine.cli.cloudmailin import page
 from engine.cli.exits import ExitCode
 from engine.cloudmailin import BASE_URL, CloudMailin, CloudMailinError, Listing, is_id
 from engine.cloudmailin.listing import Item
-from engine.errors import CampaignError
+from engine.errors import CampaignError, ungrouped
 
 T = TypeVar("T")
 I = TypeVar("I", bound=Item)  # noqa: E741 - the usual name beside T
@@ -81,11 +81,11 @@ class Access:
             KeyboardInterrupt: it was interrupted, and changed nothing.
         """
         try:
-            return trio.run(self._session, work)
-        except* KeyboardInterrupt:
-            pass
-        if not changing:
-            raise KeyboardInterrupt
+            with ungrouped(KeyboardInterrupt):
+                return trio.run(self._session, work)
+        except KeyboardInterrupt:
+            if not changing:
+                raise
         raise CloudMailinError(
             f"cannot {changing}: interrupted before the answer came",
             asked=changing,

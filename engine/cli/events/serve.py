@@ -14,7 +14,7 @@ import trio
 from engine import webhooks
 from engine.cli import exits, options, output
 from engine.cli.exits import ExitCode
-from engine.errors import CampaignError, EngineError, cause_of, first
+from engine.errors import CampaignError, EngineError, cause_of, ungrouped
 from engine.receiver import Counts, Gate, Tls, serve
 from engine.webhooks.signature import Signature
 from engine.wire.progress import words
@@ -87,12 +87,11 @@ def command(
             serve, runs_dir, gate, counts=counts, host=host, port=port, tls=tls
         )
         try:
-            trio.run(_until_stopped, listen, gate, path)
-        except* EngineError as group:
-            raise first(group) from None
-        except* OSError as group:
+            with ungrouped(OSError), ungrouped(EngineError):
+                trio.run(_until_stopped, listen, gate, path)
+        except OSError as error:
             raise CampaignError(
-                f"{host}:{port}: cannot listen there: {words(group)}",
+                f"{host}:{port}: cannot listen there: {words(error)}",
                 hint="choose another one: --port 0 takes any that is free",
             ) from None
         _tell(counts)
