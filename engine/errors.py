@@ -253,4 +253,8 @@ def ungrouped(kind: type[BaseException]) -> Iterator[None]:
         error: BaseException = found
         while isinstance(error, BaseExceptionGroup):
             error = error.exceptions[0]
-        raise error from None
+        context = error.__context__
+        try:
+            raise error
+        finally:
+            error.__context__ = context  # not the group: whoever looks would go round
