@@ -1793,19 +1793,6 @@ async def test_marks_are_the_rows_of_some_states(path: Path) -> None:
             journal.marks(6, final)
 
 
-async def test_gaps_are_what_no_batch_covers(path: Path) -> None:
-    """The rows still to be cut into batches are told as stretches, in order."""
-    async with writing(Journal.create(path, {})) as journal:
-        assert [range(9)] == list(journal.gaps(9))
-        await intend(journal, name(2), [6, 7])
-        await intend(journal, name(1), [2, 4])
-        await journal.split(name(2), ended())
-        await intend(journal, name(3), [7], parent=name(2))
-        await journal.flush()
-        assert [range(2), range(5, 6), range(8, 9)] == list(journal.gaps(9))
-        assert [range(2), range(5, 6)] == list(journal.gaps(8))
-
-
 # --- simulation
 
 

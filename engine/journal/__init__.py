@@ -16,6 +16,9 @@ anything else is sent. Everything else, the results file included, is a projecti
                │         └──▶ HELD               stays in doubt for good
                └ a crash is an arrow to IN_DOUBT
 
+Batches of one row that leave together are written down together, and so is what is
+answered together: an arrow from INTENT to DONE, and no other, for many at once.
+
 Rules: a record may be lazily durable only if losing it moves a batch towards IN_DOUBT.
 So `intend` waits for the disk and the rest need not. The database itself refuses
 impossible moves, so that no bug above can write a contradiction. Once a request for a
@@ -26,11 +29,13 @@ becomes of a later request does not.
     entry.py    an open batch in memory, and the moves it may make
     schema.py   the tables, the triggers that refuse
     store.py    the statements: words to columns and back
+    volley.py   likewise for batches of one row that leave together
     ground.py   where a journal may lie
     ballast.py  room on the disk for the last answers
     file.py     making, opening and checking the file
     runner.py   how a transaction is run: at once, or in a thread
     commit.py   group commit: many records, one fsync
+    pages.py    all batches in their order
     reader.py   the reading half of the journal
     rows.py     what is told of rows and of the run
     batches.py  what is told of batches

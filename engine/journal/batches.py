@@ -5,6 +5,7 @@ where it is made, before anything is queued. A record is taken down as it is at 
 of the call; the writer puts it on disk a moment later.
 """
 
+from collections import Counter
 from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
 from functools import partial
@@ -12,12 +13,13 @@ from pathlib import Path
 from typing import Final, NamedTuple
 
 from engine.errors import BrokenPromise
-from engine.journal import store
+from engine.journal import store, volley
 from engine.journal.codec import pack_members, pack_statuses, tally, to_micros
 from engine.journal.commit import GroupCommit
 from engine.journal.entry import DEPTHS, Entry
 from engine.journal.rows import Rows
 from engine.journal.store import Move
+from engine.journal.volley import Answered
 from engine.outcome import Outcomes, Status
 from engine.record import Attempt, BatchState
 
@@ -102,10 +104,9 @@ class Batches(Rows):
         self._writer.expect_open()
         self._writer.check_room()
         entries = [self._intended(intent) for intent in intents]
-        new = [(entry, entry.changing()) for entry, before in entries if before is None]
-        if new:
-            operation = partial(store.insert_batches, new=new)
-            self._writer.put(operation, records=len(new))
+        new = [entry for entry, before in entries if before is None]
+        for together in volley.gathered(new):
+            self._put_new(together)
         for entry, before in entries:
             if before is not None:
                 self._put_move(entry, before)
@@ -124,14 +125,23 @@ class Batches(Rows):
         self, answers: Sequence[tuple[str, Outcomes, Attempt]]
     ) -> None:
         """INTENT to DONE: answers came. Returns when queued, even if cancelled."""
-        moves = []
+        moves, landed = [], []
         for batch_id, outcomes, attempt in answers:
             entry = self._expect(batch_id, BatchState.INTENT)
             entry.expect_outcomes(outcomes, final=True)
+            if entry.aloft is not None and Status.IN_DOUBT not in outcomes.statuses:
+                entry.expect_attempt(attempt)
+                entry.move(BatchState.DONE)
+                del self._open[batch_id]
+                landed.append(Answered(entry.aloft, outcomes, attempt))
+                continue
             entry.end(attempt)
             ended = _end_of(attempt)
             moves.append(self._finished(entry, BatchState.DONE, outcomes, ended))
-        self._put_moves(moves)
+        if landed:
+            self._put_landed(landed)
+        if moves:
+            self._put_moves(moves)
         await self._writer.room()
 
     async def release(self, batch_id: str, attempt: Attempt) -> None:
@@ -228,6 +238,23 @@ class Batches(Rows):
         entry = self._begin(batch_id, rows, parent)
         entry.body_sha256, entry.body_bytes, entry.idempotency_key = sha256, size, key
         return entry, None
+
+    def _put_new(self, together: list[Entry]) -> None:
+        """Write new batches down: as a volley, if they are several."""
+        if len(together) > 1:
+            begun = volley.begun(together)
+            operation = partial(volley.insert_volley, volley=begun)
+        else:
+            new = [(entry, entry.changing()) for entry in together]
+            operation = partial(store.insert_batches, new=new)
+        self._writer.put(operation, records=len(together))
+
+    def _part_from_volley(self, entry: Entry) -> None:
+        """Write a batch down by itself, as it was when it left in its volley."""
+        if entry.aloft is not None:
+            entry.aloft = None
+            new = [(entry, entry.begun())]
+            self._writer.put(partial(store.insert_batches, new=new), records=0)
 
     def _begin(self, batch_id: str, rows: Sequence[int], parent: str | None) -> Entry:
         """Make a new batch; it takes its rows from its parent."""
@@ -339,7 +366,8 @@ class Batches(Rows):
 
     def _put_moves(self, moves: list[tuple[Move, dict[Status, int]]]) -> None:
         gained: dict[Status, int] = {}
-        for _, gains in moves:
+        for move, gains in moves:
+            self._part_from_volley(move.entry)
             for status, count in gains.items():
                 gained[status] = gained.get(status, 0) + count
         self._writer.put(
@@ -347,6 +375,15 @@ class Batches(Rows):
             records=len(moves),
             weight=sum(move.entry.size for move, _ in moves),
             gains=gained,
+        )
+
+    def _put_landed(self, answered: list[Answered]) -> None:
+        statuses = [one.outcomes.statuses[0] for one in answered]
+        self._writer.put(
+            partial(volley.insert_landings, answered=answered),
+            records=len(answered),
+            weight=len(answered),
+            gains=Counter(statuses),
         )
 
 

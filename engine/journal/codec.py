@@ -10,15 +10,17 @@ Python; `repr` follows the Unicode tables of the version.
 """
 
 import zlib
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime, timedelta
 from itertools import compress, pairwise
-from typing import Final
+from typing import Any, Final, NamedTuple, TypeVar
 
 import orjson
 
 from engine.outcome import Outcomes, Status
 from engine.record import Attempt
+
+T = TypeVar("T")
 
 _LETTERS: Final = {
     Status.ACCEPTED: "a",
@@ -33,6 +35,9 @@ _LETTERS: Final = {
 }
 LETTERS: Final = "".join(_LETTERS.values())
 _STATUSES: Final = {letter: status for status, letter in _LETTERS.items()}
+
+#: Bytes of a batch's id.
+ID_BYTES: Final = 16
 
 #: Shorter texts grow when deflated: one 36-character id takes 53 bytes, not 51.
 _DEFLATE_FROM: Final = 128
@@ -74,32 +79,41 @@ def pack_texts(outcomes: Outcomes) -> bytes | None:
     ]
     if columns == [None, None, None]:
         return None
-    try:
-        plain = orjson.dumps(columns)
-    except TypeError:
-        plain = orjson.dumps([_clean_column(column) for column in columns])
+    plain = _packed(columns)
     return plain if len(plain) < _DEFLATE_FROM else zlib.compress(plain, 1)
 
 
 def unpack_outcomes(letters: str, texts: bytes | None, count: int) -> Outcomes:
     """Undo `pack_statuses` and `pack_texts` for a batch of `count` rows."""
-    columns: list[str | list[str | None] | None] = [None, None, None]
+    columns: list[Any] = [None, None, None]
     if texts is not None:
         # JSON begins with "[", a zlib stream never does (RFC 1950, 2.2).
         columns = orjson.loads(texts if texts[:1] == b"[" else zlib.decompress(texts))
-    reasons, details, provider_ids = [
-        column if isinstance(column, list) else [column] * count for column in columns
-    ]
+    reasons, details, provider_ids = _widened(columns, count)
     statuses = unpack_statuses(letters, count)
     return Outcomes(statuses, reasons, details, provider_ids)
 
 
-def _narrow(column: list[str | None]) -> str | list[str | None] | None:
+def _narrow(column: list[T]) -> T | list[T]:
     """Collapse a column that says the same of every row."""
     first = column[0]
     if first == column[-1] and column.count(first) == len(column):
         return first
     return column
+
+
+def _widened(columns: list[Any], count: int) -> list[list[Any]]:
+    """Undo `_narrow` for each of some columns."""
+    return [
+        column if isinstance(column, list) else [column] * count for column in columns
+    ]
+
+
+def _packed(columns: list[Any]) -> bytes:
+    try:
+        return orjson.dumps(columns)
+    except TypeError:
+        return orjson.dumps([_clean_column(column) for column in columns])
 
 
 def pack_members(rows: Sequence[int]) -> bytes | None:
@@ -145,12 +159,10 @@ def clean(text: str | None) -> str | None:
     return text.encode("utf-8", "replace").decode()
 
 
-def _clean_column(
-    column: str | list[str | None] | None,
-) -> str | list[str | None] | None:
+def _clean_column(column: Any) -> Any:
     if isinstance(column, list):
-        return [clean(text) for text in column]
-    return clean(column)
+        return [_clean_column(value) for value in column]
+    return clean(column) if isinstance(column, str) else column
 
 
 def pack_attempt(attempt: Attempt) -> str:
@@ -172,6 +184,52 @@ def unpack_attempt(line: str) -> Attempt:
     return Attempt(
         number, from_micros(started_at), seconds, result, http_status, detail
     )
+
+
+class Ended(NamedTuple):
+    """The fields of an `Attempt`, its number aside.
+
+    Attributes:
+        started_at: microseconds since 1970.
+    """
+
+    started_at: int
+    seconds: float
+    result: str
+    http_status: int | None
+    detail: str | None
+
+    @property
+    def ended_at(self) -> datetime:
+        """When the request ended, UTC."""
+        return from_micros(self.started_at + round(self.seconds * 1e6))
+
+
+def ended(attempt: Attempt) -> Ended:
+    """Return the fields of an attempt."""
+    return Ended(
+        to_micros(attempt.started_at),
+        float(attempt.seconds),
+        attempt.result,
+        attempt.http_status,
+        attempt.detail,
+    )
+
+
+def pack_ended(each: Iterable[Ended]) -> str:
+    """Write the only attempts of some batches, by columns as `pack_texts` does."""
+    columns = map(list, zip(*each, strict=True))
+    return _packed([_narrow(column) for column in columns]).decode()
+
+
+def unpack_ended(packed: str, count: int) -> list[Ended]:
+    """Undo `pack_ended`."""
+    return [*map(Ended, *_widened(orjson.loads(packed), count))]
+
+
+def bits(mask: int) -> list[int]:
+    """Return the places of the bits that are set, ascending."""
+    return [place for place in range(mask.bit_length()) if mask >> place & 1]
 
 
 def last_attempt(history: str) -> tuple[int, int, float, str, int | None, str | None]:

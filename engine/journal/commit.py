@@ -31,6 +31,8 @@ from engine.journal.runner import Runner
 from engine.outcome import Status
 
 Operation = Callable[[sqlite3.Connection], None]
+#: Runs a query with its parameters and returns all rows.
+Fetch = Callable[..., list[tuple[Any, ...]]]
 
 #: Rows that may wait in the queue before callers are slowed down: two fsyncs of a slow
 #: disk at 1M rows/s, about 20 MB of outcomes.
@@ -206,8 +208,18 @@ class GroupCommit:
 
     def fetch(self, query: str, *values: int | bytes) -> list[tuple[Any, ...]]:
         """Read between two transactions."""
-        with self.lock, trouble(self._path, "read it"):
+        with self.reading() as fetch:
+            return fetch(query, *values)
+
+    @contextmanager
+    def reading(self) -> Iterator[Fetch]:
+        """Read several things between the same two transactions."""
+
+        def fetch(query: str, *values: int | bytes) -> list[tuple[Any, ...]]:
             return self._db.execute(query, values).fetchall()
+
+        with self.lock, trouble(self._path, "read it"):
+            yield fetch
 
     async def run(
         self,

@@ -6,7 +6,7 @@ Pure. What is refused here is refused before anything is queued; the triggers of
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Final, NamedTuple
 
 from engine.errors import BrokenPromise
 from engine.journal.codec import pack_attempt, seal, seal_bytes, unpack_members
@@ -32,6 +32,18 @@ MOVES: Final = (
 )
 
 
+class Aloft(NamedTuple):
+    """Where the intent of a batch is written that left in a volley.
+
+    Attributes:
+        volley: the lowest row of it.
+        bit: which of its batches.
+    """
+
+    volley: int
+    bit: int
+
+
 @dataclass(slots=True, eq=False)
 class Entry:
     """A batch that is not final, or that was split.
@@ -47,8 +59,7 @@ class Entry:
         free: of a split batch, the rows that nobody has taken up yet.
         handed_on: of a split batch that settled some rows, the others; they go on in
             one batch. None: all go on, in halves.
-        fixed: what never changes, as columns; `members` aside.
-        fixed_seal: the checksum of all that never changes.
+        aloft: where it is written, as long as that is in a volley.
     """
 
     place: int
@@ -67,11 +78,16 @@ class Entry:
     doubted: bool = False
     free: set[int] = field(default_factory=set)
     handed_on: list[int] | None = None
-    fixed: tuple[int | bytes | None, ...] = field(init=False)
-    fixed_seal: int = field(init=False)
+    aloft: Aloft | None = None
 
-    def __post_init__(self) -> None:
-        self.fixed = (
+    @property
+    def low(self) -> int:
+        """The lowest row."""
+        return self.place // DEPTHS
+
+    def fixed(self) -> tuple[int | bytes | None, ...]:
+        """Return what never changes, as columns; `members` aside."""
+        return (
             self.place,
             bytes.fromhex(self.id),
             self.parent,
@@ -79,12 +95,10 @@ class Entry:
             self.size,
             self.intended_at,
         )
-        self.fixed_seal = seal_bytes(self.members, after=seal(*self.fixed))
 
-    @property
-    def low(self) -> int:
-        """The lowest row."""
-        return self.place // DEPTHS
+    def fixed_seal(self) -> int:
+        """Return the checksum of all that never changes."""
+        return seal_bytes(self.members, after=seal(*self.fixed()))
 
     def changing(
         self, settled_at: int | None = None, statuses: str | None = None
@@ -101,6 +115,11 @@ class Entry:
             statuses,
             int(self.doubted),
         )
+
+    def begun(self) -> tuple[int | str | bytes | None, ...]:
+        """Return the same as it was when the batch began, before anything came."""
+        columns = (BatchState.INTENT.value, 1, "", self.body_sha256, self.body_bytes)
+        return (*columns, self.idempotency_key, None, None, 0)
 
     def rows(self) -> list[int]:
         """Return the input positions, ascending."""
@@ -158,12 +177,16 @@ class Entry:
         Raises:
             BrokenPromise: it is another one.
         """
+        self.expect_attempt(attempt)
+        self.history += pack_attempt(attempt)
+
+    def expect_attempt(self, attempt: Attempt) -> None:
+        """Raise BrokenPromise unless this is the attempt under way."""
         if attempt.number != self.attempts:
             raise BrokenPromise(
                 f"batch {self.id}: attempt {attempt.number} ends, but number "
                 f"{self.attempts} is under way"
             )
-        self.history += pack_attempt(attempt)
 
     def expect_outcomes(self, outcomes: Outcomes, *, final: bool) -> None:
         """Raise BrokenPromise unless there is one outcome per row.

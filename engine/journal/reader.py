@@ -10,18 +10,19 @@ from functools import partial
 from pathlib import Path
 from typing import Final, TypeVar
 
-from engine.journal import store
+from engine.journal import pages, store, volley
 from engine.journal.codec import from_micros
 from engine.journal.commit import GroupCommit
 from engine.journal.entry import Entry
 from engine.journal.file import trouble
+from engine.journal.volley import Landing
 from engine.outcome import Status
 from engine.record import Attempt, BatchRecord, BatchState, RowFinding, RowOutcome
 
 R = TypeVar("R")
 T = TypeVar("T")
 
-#: Batches read at a time: 64 of 1000 rows are about 1.5 MB.
+#: Rows, or findings, read at a time.
 _PAGE: Final = 64
 #: Batches looked at a time where outcomes do not matter.
 _SPANS: Final = 10_000
@@ -62,9 +63,11 @@ class Reader:
             JournalError: a record is damaged.
         """
         after = -1
-        while page := self._writer.fetch(store.BATCHES, after, _PAGE):
-            yield from self._checked(store.batches, page)
-            after = page[-1][0]
+        while after < pages.LAST:
+            with self._writer.reading() as fetch:
+                page = pages.page(fetch, after)
+            yield from self._checked(pages.records, page)
+            after = page.last
 
     def row_outcomes(self) -> Iterator[RowOutcome]:
         """Read the rows that were settled without a request, in input order.
@@ -133,9 +136,15 @@ class Reader:
 
         A request that a crash cut short has left its number and no attempt.
         """
-        (row,) = self._writer.fetch(store.BATCH, bytes.fromhex(batch_id))
-        entry, _ = self._checked(store.entry, row)
-        return store.past_attempts(entry.history)
+        wanted = bytes.fromhex(batch_id)
+        for row in self._writer.fetch(store.BATCH, wanted):
+            entry, _ = self._checked(store.entry, row)
+            return store.past_attempts(entry.history)
+        for row in self._writer.fetch(volley.VOLLEY, wanted):
+            found = self._checked(volley.volley, row)
+            landings = self._landings(found.low)
+            return volley.attempts(found, landings, batch_id)
+        raise KeyError(batch_id)
 
     def marks(self, total: int, states: Collection[BatchState]) -> bytearray:
         """Mark the rows of batches in `states`, and those settled in another way.
@@ -161,19 +170,13 @@ class Reader:
         while page := self._writer.fetch(store.SPANS, after, _SPANS):
             self._checked(partial(store.mark, marks, wanted), page)
             after = page[-1][0]
+        after = -1
+        while page := self._writer.fetch(volley.MASKS, after, _SPANS):
+            self._checked(partial(volley.mark, marks, wanted), page)
+            after = page[-1][0]
         for (settled,) in self._writer.fetch(store.SETTLED_BETWEEN, 0, total - 1):
             marks[settled] = 1
         return marks
-
-    def gaps(self, total: int) -> Iterator[range]:
-        """Tell which stretches of the rows 0 to `total - 1` no batch covers, in order.
-
-        New batches are cut from these, and none reaches across two of them. Rows that
-        were settled without a request may lie in them.
-        """
-        for start, stop in self._writer.fetch(store.GAPS):
-            if found := range(start, total if stop is None else min(stop, total)):
-                yield found
 
     def unclaimed(self, batch_id: str) -> list[int]:
         """Tell which rows of a split batch have no outcome and no child yet."""
@@ -193,6 +196,12 @@ class Reader:
                     entry.handed_on = sorted(store.open_rows(entry, letters))
             else:
                 self._open[entry.id] = entry
+        for row in fetch(volley.ALOFT):
+            found = self._checked(volley.volley, row)
+            apart = {high for (high,) in fetch(volley.APART, found.low, found.high)}
+            for entry in volley.aloft(found, self._landings(found.low), apart):
+                self._open[entry.id] = entry
+                self._unreplayed = True
         self._found = {finding.row: finding for finding in self.findings()}
         for row in fetch(store.TOTALS):
             self._writer.gain(self._checked(store.total, row))
@@ -206,6 +215,11 @@ class Reader:
             free.difference_update(child.rows())
         settled = self._writer.fetch(store.SETTLED_BETWEEN, low, high)
         return free.difference(row for (row,) in settled)
+
+    def _landings(self, low: int) -> list[Landing]:
+        """Read the landings of a volley."""
+        rows = self._writer.fetch(volley.LANDINGS, low, low)
+        return [self._checked(volley.landing, row) for row in rows]
 
     def _checked(self, read: Callable[[R], T], row: R) -> T:
         with trouble(self._path, "read it"):

@@ -4,6 +4,11 @@ How it works: a batch's key is its *place*: its lowest row times 64, plus how of
 was split off. Batches of one depth never overlap, so the nearest one below is the only
 one to compare with, and no other index is needed. The file is nearly in input order.
 
+Batches of one row each that leave together are a *volley*: one record of their intents.
+Those of them that were answered together are a *landing* of it: one record likewise,
+each a bit of its mask, the lowest row the lowest bit. To which anything else happens,
+that goes on by itself: it becomes a `batch` as it was in its volley.
+
 Rules: the schema is compared letter by letter at every open. Change `VERSION` with it.
 """
 
@@ -12,14 +17,16 @@ Rules: the schema is compared letter by letter at every open. Change `VERSION` w
 from collections.abc import Iterable
 from typing import Final
 
-from engine.journal.codec import LETTERS, pack_statuses
+from engine.journal.codec import ID_BYTES, LETTERS, pack_statuses
 from engine.journal.entry import MOVES
 from engine.outcome import Status
 from engine.record import FINDABLE, BatchState
 
 #: "mvly": `file` and SQLite show it as the database's owner.
 APPLICATION_ID: Final = 0x6D766C79
-VERSION: Final = 4
+VERSION: Final = 5
+#: Batches of a volley at most: a mask of them is an integer of SQLite above 0.
+MOST_ALOFT: Final = 62
 
 
 def _among(expression: str, texts: Iterable[str]) -> str:
@@ -32,6 +39,11 @@ def _among(expression: str, texts: Iterable[str]) -> str:
     cases = " ".join(f"WHEN '{text}' THEN 1" for text in texts)
     return f"CASE {expression} {cases} ELSE 0 END"
 
+
+#: What a landing may tell: a row that is in doubt after all goes on by itself.
+_CERTAIN: Final = LETTERS.translate(
+    dict.fromkeys(map(ord, pack_statuses([Status.IN_DOUBT, Status.PENDING])))
+)
 
 _TABLES: Final = f"""
 CREATE TABLE fact (
@@ -67,6 +79,31 @@ CREATE TABLE batch (
     CHECK ((settled_at IS NULL) = (statuses IS NULL AND state <> 'held'))
 ) STRICT;
 
+CREATE TABLE volley (
+    low         INTEGER PRIMARY KEY CHECK (low >= 0),
+    high        INTEGER NOT NULL,
+    size        INTEGER NOT NULL CHECK (size BETWEEN 1 AND {MOST_ALOFT}),
+    members     BLOB CHECK ((members IS NULL) = (size = high - low + 1)),
+    intended_at INTEGER NOT NULL,
+    ids         BLOB NOT NULL CHECK (length(ids) = size * {ID_BYTES}),
+    sha256s     BLOB NOT NULL CHECK (length(sha256s) = size * 32),
+    lengths     TEXT NOT NULL,
+    keyed       INTEGER NOT NULL CHECK (keyed IN (0, 1)),
+    seal        INTEGER NOT NULL
+) STRICT;
+
+CREATE TABLE landing (
+    volley   INTEGER NOT NULL,
+    mask     INTEGER NOT NULL CHECK (mask > 0),
+    size     INTEGER NOT NULL CHECK (size BETWEEN 1 AND {MOST_ALOFT}),
+    statuses TEXT NOT NULL CHECK (length(statuses) IN (1, size)
+                                  AND statuses NOT GLOB '*[^{_CERTAIN}]*'),
+    texts    BLOB,
+    ended    TEXT NOT NULL,
+    seal     INTEGER NOT NULL,
+    PRIMARY KEY (volley, mask)
+) STRICT, WITHOUT ROWID;
+
 CREATE TABLE settled_row (
     row        INTEGER PRIMARY KEY CHECK (row >= 0),
     status     TEXT NOT NULL CHECK ({_among("status", Status)}),
@@ -88,6 +125,8 @@ CREATE TABLE found (
 """
 
 _DOUBT: Final = pack_statuses([Status.IN_DOUBT])
+#: The lowest row of the batch NEW.
+_LOW: Final = "(NEW.place >> 6)"
 
 
 def doubtful(row: str) -> str:
@@ -115,27 +154,47 @@ def _around(row: str) -> str:
             AND (members IS NULL OR substr(members, {row} - low + 1, 1) = x'01')"""
 
 
-def _members(condition: str) -> str:
+def _members(condition: str, low: str = _LOW) -> str:
     """Return the condition that `row` is a member of the batch NEW, and another one."""
-    return f"""row BETWEEN NEW.place >> 6 AND NEW.high
+    return f"""row BETWEEN {low} AND NEW.high
             AND (NEW.members IS NULL
-                 OR substr(NEW.members, row - (NEW.place >> 6) + 1, 1) = x'01')
+                 OR substr(NEW.members, row - {low} + 1, 1) = x'01')
             AND {condition}"""
 
 
-def _within(table: str, condition: str) -> str:
+def _within(table: str, condition: str, low: str = _LOW) -> str:
     """Return the condition that `table` tells of a member of the batch NEW."""
     return f"""EXISTS (
-            SELECT 1 FROM {table} WHERE {_members(condition)})"""
+            SELECT 1 FROM {table} WHERE {_members(condition, low)})"""
+
+
+def _bit(row: str) -> str:
+    """Return which bit of the masks of `v`, a volley, its member `row` is."""
+    return f"""CASE WHEN v.members IS NULL THEN {row} - v.low
+            ELSE length(replace(
+                hex(substr(v.members, 1, {row} - v.low + 1)), '0', '')) - 1 END"""
+
+
+def _aloft(rows: tuple[str, str], condition: str) -> str:
+    """Return the condition that a volley, `v`, has rows in a range, and another one."""
+    low, high = rows
+    return f"""EXISTS (
+            SELECT 1 FROM (SELECT * FROM volley WHERE low <= {high}
+                           ORDER BY low DESC LIMIT 1) AS v
+            WHERE v.high >= {low} AND {condition})"""
+
+
+def _is_aloft(row: str) -> str:
+    """Return the condition that `row` is a member of `v`, a volley that reaches it."""
+    return f"(v.members IS NULL OR substr(v.members, {row} - v.low + 1, 1) = x'01')"
 
 
 def _letter(row: str) -> str:
     """Return what the statuses of the batch NEW say of its member `row`."""
-    low = "(NEW.place >> 6)"
     return f"""substr(NEW.statuses, CASE
-                WHEN NEW.members IS NULL THEN {row} - {low} + 1
+                WHEN NEW.members IS NULL THEN {row} - {_LOW} + 1
                 ELSE length(replace(
-                    hex(substr(NEW.members, 1, {row} - {low} + 1)), '0', ''))
+                    hex(substr(NEW.members, 1, {row} - {_LOW} + 1)), '0', ''))
                 END, 1)"""
 
 
@@ -163,6 +222,25 @@ _REFUSALS: Final = (
         """(SELECT high FROM batch
             WHERE place <= NEW.high * 64 + 63 AND depth = NEW.place & 63
             ORDER BY place DESC LIMIT 1) >= NEW.place >> 6""",
+    ),
+    (
+        "batch_aloft",
+        "INSERT ON batch",
+        "it is not what it was in its volley, or has landed",
+        # Of a batch that goes on by itself high is its only row.
+        _aloft(
+            (_LOW, "NEW.high"),
+            f"""NOT (
+                NEW.size = 1 AND NEW.parent IS NULL AND {_is_aloft("NEW.high")}
+                AND NEW.intended_at = v.intended_at
+                AND NEW.idempotency_key IS iif(v.keyed, lower(hex(NEW.id)), NULL)
+                AND NEW.id =
+                    substr(v.ids, ({_bit("NEW.high")}) * {ID_BYTES} + 1, {ID_BYTES})
+                AND NEW.body_sha256 =
+                    substr(v.sha256s, ({_bit("NEW.high")}) * 32 + 1, 32)
+                AND NOT EXISTS (SELECT 1 FROM landing WHERE volley = v.low
+                                AND mask >> ({_bit("NEW.high")}) & 1))""",
+        ),
     ),
     (
         "batch_within",
@@ -251,11 +329,61 @@ _REFUSALS: Final = (
     ),
     ("batch_stays", "DELETE ON batch", "a batch is never forgotten", "1"),
     (
+        "volley_apart",
+        "INSERT ON volley",
+        "a row is in another batch",
+        """(SELECT high FROM volley
+            WHERE low <= NEW.high ORDER BY low DESC LIMIT 1) >= NEW.low
+           OR (SELECT high FROM batch
+               WHERE place <= NEW.high * 64 + 63 AND depth = 0
+               ORDER BY place DESC LIMIT 1) >= NEW.low""",
+    ),
+    (
+        "volley_unsettled",
+        "INSERT ON volley",
+        "a row is settled already",
+        _within("settled_row", "1", "NEW.low"),
+    ),
+    (
+        "volley_unfound",
+        "INSERT ON volley",
+        "it is known what became of a row",
+        _within("found", "1", "NEW.low"),
+    ),
+    ("volley_is", "UPDATE ON volley", "what a batch is never changes", "1"),
+    ("volley_stays", "DELETE ON volley", "a batch is never forgotten", "1"),
+    (
+        "landing_left",
+        "INSERT ON landing",
+        "no volley has such batches",
+        """NOT EXISTS (SELECT 1 FROM volley
+                       WHERE low = NEW.volley AND NEW.mask >> size = 0)""",
+    ),
+    (
+        "landing_once",
+        "INSERT ON landing",
+        "a batch has landed already",
+        """EXISTS (SELECT 1 FROM landing
+                   WHERE volley = NEW.volley AND mask & NEW.mask)""",
+    ),
+    (
+        "landing_apart",
+        "INSERT ON landing",
+        "a batch goes on by itself",
+        f"""EXISTS (
+            SELECT 1 FROM volley AS v CROSS JOIN batch AS b
+            ON b.place BETWEEN v.low * 64 AND v.high * 64 + 63
+            WHERE v.low = NEW.volley AND NEW.mask >> ({_bit("b.high")}) & 1)""",
+    ),
+    ("landing_is", "UPDATE ON landing", "an outcome never changes", "1"),
+    ("landing_stays", "DELETE ON landing", "an outcome is never forgotten", "1"),
+    (
         "row_apart",
         "INSERT ON settled_row",
         "the row is in a batch",
         f"""EXISTS (
-            SELECT 1 FROM batch WHERE {_around("NEW.row")} AND state <> 'split')""",
+            SELECT 1 FROM batch WHERE {_around("NEW.row")} AND state <> 'split')
+           OR {_aloft(("NEW.row", "NEW.row"), _is_aloft("NEW.row"))}""",
     ),
     (
         "row_once",

@@ -18,8 +18,8 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Final
 
-from engine.journal import store
-from engine.journal.codec import pack_attempt, pack_texts, seal, seal_bytes
+from engine.journal import pages, store, volley
+from engine.journal.codec import pack_attempt, pack_ended, pack_texts, seal, seal_bytes
 from engine.journal.file import connect, looking, open_file, trouble
 from engine.outcome import Outcomes
 
@@ -27,6 +27,9 @@ from engine.outcome import Outcomes
 _FIXED: Final = slice(0, 6)
 _MEMBERS, _HISTORY, _TEXTS = 6, 9, 16
 _CHANGING: Final = slice(7, 16)
+_UPDATE_LANDING: Final = (
+    "UPDATE landing SET ended = ?, texts = ?, seal = ? WHERE volley = ? AND mask = ?"
+)
 _WHOLE: Final = 1 << 62  # rows, or batches, of any journal
 
 
@@ -116,12 +119,18 @@ def _changes(
     db: sqlite3.Connection, cleaner: Cleaner
 ) -> Iterator[tuple[str, tuple[object, ...]]]:
     """Yield what is to be changed, as statements."""
-    for row in db.execute(store.BATCHES, (-1, _WHOLE)):
+    for row in db.execute(store.BATCHES, (-1, pages.LAST, _WHOLE)):
         if (changed := _batch(row, cleaner)) is not None:
             yield (
                 "UPDATE batch SET history = ?, texts = ?, seal = ? WHERE place = ?",
                 (*changed, row[0]),
             )
+    for row in db.execute(volley.VOLLEYS, (-1, _WHOLE)):
+        rows = volley.volley(row).rows
+        for landing in db.execute(volley.LANDINGS, (rows[0], rows[0])):
+            anew = _landing(landing, rows, cleaner)
+            if anew != landing:
+                yield _UPDATE_LANDING, (*anew[4:], *anew[:2])
     for row in db.execute(store.ROWS, (-1, _WHOLE)):
         outcome = store.row_outcome(row)
         detail = cleaner.detail(outcome.row, outcome.detail)
@@ -161,6 +170,24 @@ def _batch(row: store.Row, cleaner: Cleaner) -> tuple[str, bytes | None, int] | 
     fixed = seal_bytes(row[_MEMBERS], after=seal(*row[_FIXED]))
     after = seal(*changed[_CHANGING], after=fixed)
     return history, texts, seal_bytes(texts, after=after)
+
+
+def _landing(row: store.Row, members: list[int], cleaner: Cleaner) -> store.Row:
+    """Return the record of a landing anew; the same if nothing is to be changed."""
+    _, places, outcomes, ended = volley.landing(row)
+    rows = [members[place] for place in places]
+    own = not set(cleaner.rows).isdisjoint(rows)
+    text = cleaner.own if own else cleaner.text
+    told = [
+        end if end.detail is None else end._replace(detail=text(end.detail))
+        for end in ended
+    ]
+    texts = row[5]
+    if texts is not None:
+        texts = _texts(rows, outcomes, cleaner) or texts
+    if told == ended and texts == row[5]:
+        return row
+    return volley.sealed_landing((*row[:4], pack_ended(told)), texts)
 
 
 def _texts(rows: list[int], outcomes: Outcomes, cleaner: Cleaner) -> bytes | None:

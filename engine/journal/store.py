@@ -57,10 +57,10 @@ _UPSERT_FACT: Final = (
 
 FACTS: Final = "SELECT name, value, seal FROM fact"
 
-#: Parameters: the place to start after, how many.
+#: Parameters: the place to start after, the last one, how many.
 BATCHES: Final = f"""
 SELECT {_BATCH}, (SELECT up.id FROM batch AS up WHERE up.place = batch.parent)
-FROM batch WHERE place > ? ORDER BY place LIMIT ?"""
+FROM batch WHERE place > ? AND place <= ? ORDER BY place LIMIT ?"""
 
 _DOUBTFUL: Final = (BatchState.HELD.value, BatchState.IN_DOUBT.value)
 
@@ -96,16 +96,9 @@ SELECT statuses, '', sum(size) FROM batch WHERE statuses IS NOT NULL GROUP BY st
 UNION ALL
 SELECT '', 'in_doubt', sum(size) FROM batch WHERE state = 'held' HAVING sum(size) > 0
 UNION ALL
-SELECT '', status, count(*) FROM settled_row GROUP BY status"""
-
-#: Each row where a stretch without batches begins, and the row that ends it or NULL.
-#: 0.35 us a batch; comparing neighbours with `lag` takes 1.3.
-GAPS: Final = f"""
-SELECT start, (SELECT low FROM batch WHERE place > start * {DEPTHS} AND depth = 0
-               ORDER BY place LIMIT 1)
-FROM (SELECT 0 AS start UNION ALL SELECT high + 1 FROM batch WHERE depth = 0)
-WHERE NOT EXISTS (SELECT 1 FROM batch WHERE place = start * {DEPTHS})
-ORDER BY start"""
+SELECT '', status, count(*) FROM settled_row GROUP BY status
+UNION ALL
+SELECT statuses, '', sum(size) FROM landing GROUP BY statuses"""
 
 #: Parameters: the lowest row, the highest.
 SETTLED_BETWEEN: Final = "SELECT row FROM settled_row WHERE row BETWEEN ? AND ?"
@@ -142,10 +135,10 @@ def insert_batches(db: sqlite3.Connection, new: Sequence[tuple[Entry, Row]]) -> 
         _INSERT_BATCH,
         [
             (
-                *entry.fixed,
+                *entry.fixed(),
                 entry.members,
                 *changing,
-                seal(*changing, after=entry.fixed_seal),
+                seal(*changing, after=entry.fixed_seal()),
             )
             for entry, changing in new
         ],
@@ -165,7 +158,7 @@ def update_batches(db: sqlite3.Connection, moves: Sequence[Move]) -> None:
 def _updated(move: Move) -> Row:
     entry, before, changing, outcomes = move
     texts = None if outcomes is None else pack_texts(outcomes)
-    sealed = seal_bytes(texts, after=seal(*changing, after=entry.fixed_seal))
+    sealed = seal_bytes(texts, after=seal(*changing, after=entry.fixed_seal()))
     return (*changing, texts, sealed, entry.place, before.value)
 
 
