@@ -56,17 +56,17 @@ class Texts(Sequence[str]):
         if isinstance(place, slice):
             return [self[one] for one in range(self._count)[place]]
         at = range(self._count)[place]
-        return _read(
+        return read(
             b"".join([p if isinstance(p, bytes) else p[at] for p in self.pieces])
         )
 
     def __iter__(self) -> Iterator[str]:
         insides = [*joined(self._count, self.pieces)]
         if sum(map(len, insides)) <= _AT_ONCE:  # in one go, as they are escaped
-            texts = _read(_BETWEEN.encode().join(insides)).split(_BETWEEN)
+            texts = read(_BETWEEN.encode().join(insides)).split(_BETWEEN)
             if len(texts) == self._count:
                 return iter(texts)
-        return map(_read, insides)
+        return map(read, insides)
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, Sequence):
@@ -116,6 +116,7 @@ def joined(count: int, pieces: Iterable[bytes | Iterable[bytes]]) -> Iterator[by
     return map(b"".join, zip(*columns, strict=True))
 
 
-def _read(inside: bytes) -> str:
+def read(inside: bytes) -> str:
+    """Undo `inside`."""
     text: str = orjson.loads(b'"%b"' % inside)
     return text

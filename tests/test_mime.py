@@ -16,9 +16,11 @@ from hypothesis import strategies as st
 
 from engine.message import Attachment, Envelope, Extras, Messages
 from engine.mime import Skeleton
+from engine.mime.bodies import bodies
 from engine.mime.body import body
 from engine.mime.file import Files
 from engine.mime.mailbox import ascii_domain, parse
+from engine.texts import Texts, inside, insides
 
 NOW = datetime(2026, 11, 20, 10, 0, 0, tzinfo=UTC)
 INVITATION = (
@@ -483,6 +485,31 @@ def test_lines_of_an_encoded_text_are_76_long_at_most(text: str) -> None:
     if part.encoding != b"7bit":
         assert max(map(len, lines)) <= 76
     assert not any(line.startswith((b".", b"--=_")) for line in lines)
+
+
+_WRITTEN = st.text(
+    st.sampled_from(["\n", "\n", ".", " ", "=", "\r", "\\", "n", "r", "a", "é", "✓"]),
+    max_size=9,
+) | st.sampled_from(["\n.\n", "--=_", " \n", "x" * 80, "é" * 40, "y" * 1000, "\r\n"])
+
+
+@st.composite
+def columns(draw: st.DrawFn) -> Texts:
+    """Draw texts that share some of what they say."""
+    rows = draw(st.integers(1, 4))
+    each = st.lists(_WRITTEN, min_size=rows, max_size=rows)
+    drawn = draw(st.lists(_WRITTEN | each, min_size=1, max_size=7))
+    return Texts(rows, [inside(p) if isinstance(p, str) else insides(p) for p in drawn])
+
+
+@settings(max_examples=300)
+@given(texts=columns())
+@example(texts=Texts(2, [b"Dear ", [b"Ann", b""], b",\\n.\\nx\\n", [b"", b"\\n"]]))
+@example(texts=Texts(1, [b"a\\n", [b"b\\r"], b"\\nc"]))
+@example(texts=Texts(1, [b"C:\\\\n", [b"C:\\\\n"]]))
+def test_texts_that_share_most_are_encoded_as_each_alone(texts: Texts) -> None:
+    """Whatever they share, and wherever the lines of it end."""
+    assert [*map(body, texts)] == [*bodies(texts)]
 
 
 def test_a_message_has_a_body() -> None:

@@ -6,7 +6,10 @@ base64 there is no `-`, and a text that has it is not sent as 7bit.
 """
 
 import binascii
+import re
+from collections.abc import Sequence
 from functools import lru_cache
+from operator import attrgetter
 from typing import NamedTuple
 
 #: How every boundary begins.
@@ -26,6 +29,8 @@ _BASE64_PAYS = 6
 
 #: RFC 2045 section 6.7 (5): characters of a line of quoted-printable.
 _QUOTED_LINE = 76
+#: What of a short line of plain ASCII is not what it is in quoted-printable.
+_QUOTABLE = re.compile(rb"^\.|=|[ \t]$")
 #: What `b2a_qp` leaves to be done: dots; and where it writes the space at the end of a
 #: line as `=20` it does not count the two characters more (Python 3.11 to 3.14).
 _UNTIDY = (b"\n.", b"=20\n", b"=09\n")
@@ -43,55 +48,76 @@ class Body(NamedTuple):
     content: bytes
 
 
-def body(text: str) -> Body:
-    """Encode text; every kind of line end becomes CRLF, and the last line has one."""
-    if "\r" in text:
-        text = text.replace("\r\n", "\n").replace("\r", "\n")
-    apart = text.removesuffix("\n").split("\n")
-    line = _line if len(text) > _REMEMBERED else _line_again
-    plain, quoted, odd, tame = zip(*map(line, apart), strict=True)
-    if all(tame):
-        return Body(b"7bit", b"\r\n".join(plain) + b"\r\n")
-    if sum(odd) * _BASE64_PAYS > sum(map(len, plain)) + len(plain):
-        whole = b"\r\n".join(plain) + b"\r\n"
-        return Body(b"base64", lines(binascii.b2a_base64(whole, newline=False)))
-    return Body(b"quoted-printable", b"\r\n".join(quoted) + b"\r\n")
-
-
-class _Line(NamedTuple):
-    """A line of text without its end.
+class Lines(NamedTuple):
+    """Lines of a text, one or more, without the end of the last.
 
     Attributes:
-        plain: as it is.
-        quoted: in quoted-printable, perhaps several lines.
+        plain: as they are.
+        quoted: in quoted-printable, perhaps more lines.
         odd: bytes that are no plain ASCII.
-        tame: whether it survives as it is: plain, not long, no dot at its start.
+        size: bytes, with an end of one byte for each line.
+        tame: whether they survive as they are: plain, not long, no dot at a start.
     """
 
     plain: bytes
     quoted: bytes
     odd: int
+    size: int
     tame: bool
 
 
-def _line(text: str) -> _Line:
+def body(text: str) -> Body:
+    """Encode text; every kind of line end becomes CRLF, and the last line has one."""
+    if "\r" in text:
+        text = text.replace("\r\n", "\n").replace("\r", "\n")
+    encoded = line if len(text) > _REMEMBERED else _line_again
+    return whole([*map(encoded, text.removesuffix("\n").split("\n"))])
+
+
+def whole(parts: Sequence[Lines]) -> Body:
+    """Return the part that has these lines, in the encoding that fits all of them."""
+    plain = [part.plain for part in parts]
+    if all(map(attrgetter("tame"), parts)):
+        return Body(b"7bit", b"\r\n".join(plain) + b"\r\n")
+    odd, size = sum([part.odd for part in parts]), sum([part.size for part in parts])
+    if odd * _BASE64_PAYS > size:
+        text = b"\r\n".join(plain) + b"\r\n"
+        return Body(b"base64", lines(binascii.b2a_base64(text, newline=False)))
+    quoted = [part.quoted for part in parts]
+    return Body(b"quoted-printable", b"\r\n".join(quoted) + b"\r\n")
+
+
+def several(texts: Sequence[str]) -> Lines:
+    """Encode lines that always stand together."""
+    plain, quoted, odd, size, tame = zip(*map(line, texts), strict=True)
+    return Lines(
+        b"\r\n".join(plain), b"\r\n".join(quoted), sum(odd), sum(size), all(tame)
+    )
+
+
+def line(text: str) -> Lines:
+    """Encode one line."""
     plain = text.encode()
+    size = len(plain)
     odd = len(plain.translate(None, _PLAIN))
-    wild = odd or len(plain) > _LONGEST_LINE or _DELIMITER in plain
+    if not odd and size <= _QUOTED_LINE and not _QUOTABLE.search(plain):
+        return Lines(plain, plain, 0, size + 1, tame=True)
+    wild = odd or size > _LONGEST_LINE or _DELIMITER in plain
     # With its end: a space before it must be written as `=20`.
     quoted = binascii.b2a_qp(plain + b"\n")
     if quoted[:1] == b"." or any(mark in quoted for mark in _UNTIDY):
         quoted = b"\n".join(map(_tidied, quoted.split(b"\n")))
-    return _Line(
+    return Lines(
         plain,
         quoted[:-1].replace(b"\n", b"\r\n"),
         odd,
-        not (wild or plain.startswith(b".")),
+        size + 1,
+        tame=not (wild or plain.startswith(b".")),
     )
 
 
 #: Most lines of a message are those of its template, the same in each.
-_line_again = lru_cache(2048)(_line)
+_line_again = lru_cache(2048)(line)
 
 
 def lines(encoded: bytes) -> bytes:

@@ -21,11 +21,12 @@ from email.message import Message
 from email.policy import compat32
 from email.utils import format_datetime
 from io import BytesIO
-from itertools import repeat
+from itertools import chain, repeat
 from typing import NamedTuple
 
 from engine.message import Envelope, Extras, Messages
 from engine.mime import header
+from engine.mime.bodies import bodies
 from engine.mime.body import BOUNDARY, body
 from engine.mime.file import Files, encoded
 from engine.mime.mailbox import Mailbox, ascii_domain, parse
@@ -101,7 +102,7 @@ class Skeleton:
         texts, htmls = messages.texts, messages.htmls
         if texts is None and htmls is None:
             raise ValueError("a message has neither HTML nor text")
-        columns = [column for column in (texts, htmls) if column is not None]
+        columns = [bodies(column) for column in (texts, htmls) if column is not None]
         each = zip(
             messages.addresses,
             messages.names,
@@ -115,14 +116,13 @@ class Skeleton:
         for address, name, subject, message_id, dress, parts in each:
             if not _ID.fullmatch(message_id):
                 raise ValueError(f"{message_id!r} cannot be the id of a message")
-            bodies = [value for part in parts for value in body(part)]
             values = (
                 header.mailbox(Mailbox(name, address), used=len("To: ")),
                 dress.copies,
                 header.text(subject, used=len("Subject: ")),
                 message_id.encode(),
                 dress.fields,
-                *bodies,
+                *chain(*parts),
                 *dress.tail,
             )
             made.append(dress.form % values)
