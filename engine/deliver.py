@@ -344,13 +344,13 @@ class Delivery:
             with trio.CancelScope(shield=True):
                 await self.journal.doubt(parcel.id, attempt("cut", None, None))
             raise
+        self.breaker.answered()
         ended = attempt("answered", status, None)
         await self.settle([(parcel.id, outcomes, ended)])
         return None, ended
 
     async def settle(self, answers: Sequence[tuple[str, Outcomes, Attempt]]) -> None:
         """Record what was answered, though the run be cancelled."""
-        self.breaker.answered()
         messages = sum([len(outcomes) for _, outcomes, _ in answers])
         if self.journal.has_room(messages):  # then it does not wait
             await self.journal.settle_all(answers)

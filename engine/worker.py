@@ -261,6 +261,7 @@ class Worker:
                 )
                 self._go_on(parcel, thrown, attempt, came)
             else:
+                self._delivery.breaker.answered()
                 attempt = thrown.attempt(seconds, "answered", came.status, None)
                 answers.append((parcel.id, came.outcomes, attempt))
                 answered.append(thrown)
