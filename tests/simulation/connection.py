@@ -14,6 +14,7 @@ from types import TracebackType
 from typing import Self
 
 import trio
+from simulation.scenario import Scenario
 from simulation.service import KEY, Incoming, Service
 from simulation.world import World
 
@@ -166,12 +167,12 @@ class SimulatedConnection:
     """
 
     def __init__(
-        self, world: World, service: Service, traffic: Traffic, latency: float
+        self, world: World, service: Service, traffic: Traffic, scenario: Scenario
     ) -> None:
         self._world = world
         self._service = service
         self._traffic = traffic
-        self._latency = latency
+        self._latency, self._tick = scenario.latency, scenario.tick
         self.warm = False
 
     async def __aenter__(self) -> Self:
@@ -235,6 +236,9 @@ class SimulatedConnection:
         world.event(f"answers {status}")
         asked, at = service.asked, world.now()
         await world.pause(self._latency)
+        if self._tick:
+            ticks = trio.current_time() // self._tick
+            await trio.sleep_until((ticks + 1) * self._tick)
         await self._lose(mood)
         world.event("read")
         if asked is not None:

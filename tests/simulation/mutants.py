@@ -137,6 +137,33 @@ class _HastyIntents(Journal):
             self._writer = real
 
 
+class _HalfVolleys(Journal):
+    """Waits for the first of those that leave together; others follow an answer."""
+
+    def _put_new(self, together: list[Any]) -> None:
+        super()._put_new(together[:1])
+        real = self._writer
+        self._writer = detour = _Detour(real)
+        detour.kept = self.__dict__.setdefault("_late", [])
+        try:
+            for entry in together[1:]:
+                super()._put_new([entry])
+        finally:
+            self._writer = real
+
+    def _put_late(self) -> None:
+        for operation in self.__dict__.pop("_late", ()):
+            self._writer.put(operation)
+
+    def _put_moves(self, moves: Any) -> None:
+        self._put_late()
+        super()._put_moves(moves)
+
+    def _put_landed(self, answered: Any) -> None:
+        self._put_late()
+        super()._put_landed(answered)
+
+
 class _UnsyncedJournal(Journal):
     """Commits without bringing anything to the disk: SQLite's NORMAL."""
 
@@ -151,6 +178,10 @@ class _WithoutIntents(SimulatedRun):
 
 class _WithHastyIntents(SimulatedRun):
     journal_class = _HastyIntents
+
+
+class _WithHalfVolleys(SimulatedRun):
+    journal_class = _HalfVolleys
 
 
 class _Unsynced(SimulatedRun):
@@ -246,6 +277,7 @@ MUTANTS = {
     "checkpoint_at_fetch": Parts(run=_MarksAtFetch),
     "no_intent": Parts(run=_WithoutIntents),
     "unsynced_intent": Parts(run=_WithHastyIntents),
+    "half_a_volley": Parts(run=_WithHalfVolleys),
     "unsynced_journal": Parts(run=_Unsynced),
     "new_key_per_attempt": Parts(run=_WithFreshKeys, keyed=True),
     "resend_after_key_expiry": Parts(keyed_provider=_EternalKeys, keyed=True),

@@ -99,8 +99,7 @@ class SimulatedRun(Run):
     def connect(self) -> Connection:
         """Return one worker's way to the provider."""
         at = self.places
-        latency = at.scenario.latency
-        return self.connection_class(at.world, at.service, at.traffic, latency)
+        return self.connection_class(at.world, at.service, at.traffic, at.scenario)
 
     @asynccontextmanager
     async def _hands(self) -> AsyncIterator[list[Hand]]:

@@ -44,6 +44,7 @@ DELAYS = (0.0, 1.0, 60.0, 1900.0)
 ROUGH_STARTS = 5
 
 _ROWS = (6, 9, 9, 14, 14, 24, 40)
+_MANY = (24, 40, 80)
 _HOWS: tuple[How, ...] = ("kill", "power", "stop", "cut")
 
 
@@ -72,6 +73,8 @@ class Scenario:
         delays: before each start but the first; then the last again.
         files: whether every end of a start writes its results file.
         flies: whether as many requests leave at once as the limits let go.
+        tick: answers are read together, at each multiple of so many seconds: then
+            several connections are open for what leaves next. 0: each as it comes.
     """
 
     seed: int
@@ -96,6 +99,7 @@ class Scenario:
     delays: tuple[float, ...] = (1.0,)
     files: bool = False
     flies: bool = False
+    tick: float = 0.0
 
 
 #: One seed of so many flies.
@@ -105,7 +109,8 @@ _FLIGHTS = 4
 def draw(seed: int) -> Scenario:
     """Return the scenario of a seed."""
     lots = random.Random(f"scenario {seed}")
-    rows = lots.choice(_ROWS)
+    flies = seed % _FLIGHTS == 0
+    rows = lots.choice(_MANY if flies else _ROWS)
     mailable = sorted(frozen(rows).rows.values())
     rate = lots.choice((None, None, 5.0, 10.0, 50.0, 0.5))
     size = lots.randint(1, min(8, rows))
@@ -136,19 +141,24 @@ def draw(seed: int) -> Scenario:
         delays=tuple(lots.choice(DELAYS) for _ in range(ROUGH_STARTS)),
         files=lots.random() < 1 / 10,
     )
-    if seed % _FLIGHTS:
+    if not flies:
         return scenario
     few = largest_batch(min(size, 2), messages_per_second=rate, burst=None)
+    few = lots.choice((1, 1, few))
+    free = lots.random() < 2 / 3
     # Most requests find their connection open, since not all go wrong.
     return replace(
         scenario,
         flies=True,
         burst=None,
         batch_size=few,
-        chunk=few * lots.choice((4, 8)),
-        workers=lots.choice((2, 4, 8)),
+        chunk=few * lots.choice((4, 8, 16)),
+        workers=lots.choice((4, 8, 16)),
+        messages_per_second=None if free else rate,
+        requests_per_second=None if free else scenario.requests_per_second,
+        tick=lots.choice((0.0, 1.0, 1.0, 5.0)),
         most=None,
-        rate=lots.choice((0.05, 0.2)),
+        rate=lots.choice((0.0, 0.05, 0.2)),
     )
 
 

@@ -13,6 +13,7 @@ BREAKS = {
     "checkpoint_at_fetch": {"I1", "I7"},
     "no_intent": {"I2", "I3"},
     "unsynced_intent": {"I2", "I3"},
+    "half_a_volley": {"I2", "I3"},
     "unsynced_journal": {"I2", "I3"},
     "new_key_per_attempt": {"I2", "I3"},
     "resend_after_key_expiry": {"I2", "I3"},
