@@ -283,6 +283,7 @@ def test_valid_template_is_never_refused_for_a_column_that_it_gets(
 @example("{{ a }}", "x\r\nBcc: all@a.example", "", "")
 @example("{{ a }}", "", "", "Ann\nBcc: all@a.example")
 @example("{{ a }}", "x\x85y", "", "")
+@example("{{ a }}", "x\x7fy", "", "")
 def test_no_control_code_reaches_subject_or_name(
     folder: MakeFolder, subject: str, a: str, b: str, name: str
 ) -> None:
@@ -298,6 +299,21 @@ def test_no_control_code_reaches_subject_or_name(
     for one in done.failures:
         assert "header_unsafe" == one.reason
         assert HEADER_UNSAFE.search(one.detail) is None
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(SCRIPTS | st.text(" ab\u2003\t\\é", max_size=4), min_size=1))
+def test_subjects_of_many_rows_are_those_of_each_alone(
+    folder: MakeFolder, values: list[str]
+) -> None:
+    """What is found out in one look at all holds for each."""
+    for subject in ("{{ a }}", "Hi {{ a }}!"):
+        made = renderer(folder({"subject": subject, "text": "T"}))
+        alone = [made.render(chunk([{"a": value}])) for value in values]
+        done = made.render(chunk([{"a": value} for value in values]))
+        assert [s for one in alone for s in one.messages.subjects] == [
+            *done.messages.subjects
+        ]
 
 
 def test_white_space_around_subject_and_name_is_left_out(folder: MakeFolder) -> None:

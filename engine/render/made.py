@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping, Sequence
 
 from engine.message import HEADER_UNSAFE
-from engine.texts import Texts
+from engine.texts import Texts, joined
 
 
 class Made:
@@ -21,7 +21,10 @@ class Made:
 
     def __init__(self, subjects: Sequence[str | None]) -> None:
         self._amiss: set[int] = set()
-        self.subjects = [subject.strip() for subject in self.filled(subjects)]
+        column = self.filled(subjects)
+        #: Subjects in which nothing is amiss, nor to be taken away.
+        self._fit = column if _are_headers(column) else None
+        self.subjects = self._fit or [subject.strip() for subject in column]
         self.htmls: Sequence[str] | None = None
         self.texts: Sequence[str] | None = None
         self.markdowns: Sequence[str] | None = None
@@ -50,7 +53,11 @@ class Made:
         """Return the places that have to be looked at one by one."""
         found = set(self._amiss)
         for column in (self.subjects, names):
-            if HEADER_UNSAFE.search("".join(column)):
+            if column is self._fit:
+                continue
+            whole = "".join(column)
+            # What may not stand there cannot be printed, which is found out faster.
+            if not whole.isprintable() and HEADER_UNSAFE.search(whole):
                 found.update(n for n, t in enumerate(column) if HEADER_UNSAFE.search(t))
         return found
 
@@ -69,6 +76,22 @@ class Made:
                 for place, texts in bodies.items():
                     column[place] = texts[part]
                 setattr(self, name, column)
+
+
+def _are_headers(column: Sequence[str]) -> bool:
+    """Tell whether texts are surely fit to be headers as they are, in one look at all.
+
+    They are where nothing has to be escaped in JSON, all can be printed, and no white
+    space is around them: what cannot be printed is white space, too, but for the blank.
+    """
+    if not isinstance(column, Texts):
+        return False
+    lines = b"\n".join([b"", *joined(len(column), column.pieces), b""])
+    if b"\\" in lines or b" \n" in lines or b"\n " in lines:
+        return False
+    if lines.isascii():
+        return b"\x7f" not in lines
+    return lines.decode().replace("\n", "").isprintable()
 
 
 def _sound(text: str | None) -> str | None:

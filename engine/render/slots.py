@@ -171,20 +171,26 @@ class _Slot:
         self, names: list[str], values: Column, failed: set[int]
     ) -> list[bytes]:
         known, failing = self._known, self._failing
-        for value in set(values).difference(known):
-            made = self._made(self._row(names, value))
-            if made is None:
-                failing.add(value)
-            known[value] = made or b""
-            self._size += len(known[value]) + 100
+        try:
+            found = list(map(known.__getitem__, values))
+        except KeyError:  # some are new
+            self._learn(names, set(values).difference(known))
+            found = list(map(known.__getitem__, values))
         if failing:
             failed.update(at for at, value in enumerate(values) if value in failing)
-        found = list(map(known.__getitem__, values))
         if self._size > REMEMBERED:
             known.clear()
             failing.clear()
             self._size = 0
         return found
+
+    def _learn(self, names: list[str], values: Iterable[Any]) -> None:
+        for value in values:
+            made = self._made(self._row(names, value))
+            if made is None:
+                self._failing.add(value)
+            self._known[value] = made or b""
+            self._size += len(self._known[value]) + 100
 
     @staticmethod
     def _row(names: list[str], value: Any) -> Mapping[str, Any]:
