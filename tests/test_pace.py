@@ -16,7 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from trio.testing import MockClock, assert_no_checkpoints
 
-from engine.pace import Closed, Pace, TrioLimiter, largest_batch
+from engine.pace import Closed, Pace, TrioLimiter, Turn, largest_batch
 
 Departures = list[tuple[float, int]]
 
@@ -1064,3 +1064,85 @@ async def test_pace_closed_between_intent_and_departure_sends_nothing() -> None:
         with pytest.raises(Closed):
             await turn.depart()
     assert pace.statistics().messages == 0
+
+
+# --- many turns at once -------------------------------------------------------------
+
+
+async def admitted(pace: Pace, sizes: list[int]) -> list[Turn]:
+    """Return the turns of those that need not wait."""
+    with trio.move_on_after(0):
+        return await pace.admit(sizes)
+    return []
+
+
+async def admitted_each(pace: Pace, sizes: list[int]) -> list[Turn]:
+    """Likewise, one by one, up to the first that has to wait."""
+    turns: list[Turn] = []
+    for size in sizes:
+        turn = await admitted(pace, [size])
+        if not turn:
+            break
+        turns += turn
+    return turns
+
+
+async def depart_each(pace: Pace, turns: list[Turn]) -> int:
+    """Let turns depart, one by one, up to the first that has to wait."""
+    for count, turn in enumerate(turns):
+        if not await pace.depart_now([turn]):
+            return count
+    return len(turns)
+
+
+@settings(deadline=None, max_examples=200)
+@given(
+    st.sampled_from([None, 3.0, 20.0, 150.0]),
+    st.sampled_from([None, 2.5, 60.0, 200.0]),
+    st.sampled_from([None, 5, 12]),
+    st.lists(
+        st.tuples(
+            st.lists(st.integers(1, 3), min_size=1, max_size=12),
+            st.sampled_from([0.0, 0.01, 0.2, 1.02]),
+            st.sampled_from([0.0, 0.0, 0.01]),
+            st.booleans(),
+        ),
+        min_size=2,
+        max_size=12,
+    ),
+)
+def test_as_many_turns_pass_together_as_would_one_by_one(
+    messages_per_second: float | None,
+    requests_per_second: float | None,
+    burst: int | None,
+    rounds: list[tuple[list[int], float, float, bool]],
+) -> None:
+    """At the entry and at the exit, whatever the limits and the gate."""
+
+    def pace() -> Pace:
+        return Pace(
+            messages_per_second=messages_per_second,
+            requests_per_second=requests_per_second,
+            burst=burst,
+            batch_size=3,
+        )
+
+    async def main() -> None:
+        together, alone = pace(), pace()
+        for sizes, wait, pause, answered in rounds:
+            turns = await admitted(together, sizes)
+            each = await admitted_each(alone, sizes)
+            assert len(each) == len(turns)
+            if pause:
+                together.pause(pause)
+                alone.pause(pause)
+            await trio.sleep(wait)  # the intents are written
+            left = await together.depart_now(turns)
+            assert await depart_each(alone, each) == left
+            await trio.sleep(wait)
+            for turn in [*turns, *each]:
+                if not answered:
+                    turn.unanswered()
+                turn.end()
+
+    in_virtual_time(main)

@@ -6,8 +6,10 @@ floating point can be too small to move the clock, and a loop around it never en
 """
 
 import math
+from bisect import bisect_left
 from collections.abc import Sequence
 from contextlib import AbstractAsyncContextManager
+from itertools import accumulate
 from types import TracebackType
 from typing import Self
 
@@ -226,11 +228,10 @@ class Line:
         """Let turns pass the entry in their order; return how many need not wait."""
         self.begin()
         free = self._is_clear(self._entry)
-        for count, turn in enumerate(turns):
-            if not free and self._must_wait(self._entry, turn.messages, ahead=True):
-                return count
+        count = len(turns) if free else self._free(self._entry, turns, ahead=True)
+        for turn in turns[:count]:
             self._admitted(turn, learns=not free)
-        return len(turns)
+        return count
 
     async def depart(self, turn: Turn) -> None:
         """Wait at the exit, and put the departure on record."""
@@ -252,13 +253,10 @@ class Line:
         No checkpoint.
         """
         free = self._is_clear(self._exit)
-        count = 0
-        for turn in turns:
-            if not free and self._must_wait(self._exit, turn.messages, ahead=False):
-                break
+        count = len(turns) if free else self._free(self._exit, turns, ahead=False)
+        for turn in turns[:count]:
             self._learn(turn)
             await self._departed(turn)
-            count += 1
         self._tell()
         return count
 
@@ -380,6 +378,25 @@ class Line:
             return True
         return bool(self._shut(ahead=ahead) or self._full(messages, ahead=ahead))
 
+    def _free(
+        self, queue: trio.StrictFIFOLock, turns: Sequence[Turn], *, ahead: bool
+    ) -> int:
+        """Count the turns, from the first, for which there is nothing to wait for.
+
+        If one may pass behind all before it, these may, too: so few are looked at.
+        """
+        if queue.locked() or self._closed.is_set() or self._shut(ahead=ahead):
+            return 0
+        if not self.gate.is_open:
+            turns = turns[:1]  # the probe
+        before = [0, *accumulate([turn.messages for turn in turns])]
+
+        def waits(place: int) -> bool:
+            behind = before[place], place
+            return bool(self._full(turns[place].messages, ahead=ahead, behind=behind))
+
+        return bisect_left(range(len(turns)), x=True, key=waits)
+
     def _expect_open(self) -> None:
         if self._closed.is_set():
             raise Closed
@@ -393,15 +410,22 @@ class Line:
         # Turns past the entry go first: their intents are written already.
         return self.gate.seconds_until(crowded=ahead and bool(self._pending))
 
-    def _full(self, messages: int, *, ahead: bool) -> float:
-        """Say how long the limits hold this turn.
+    def _full(
+        self, messages: int, *, ahead: bool, behind: tuple[int, int] = (0, 0)
+    ) -> float:
+        """Say how long the limits hold a turn.
 
         At the entry those that have passed it count as departing now. At the exit
-        nobody is before this turn, and there is no lead: that look keeps the promise.
+        nobody else is before a turn, nor is there a lead: that look keeps the promise.
+
+        Args:
+            messages: of the turn.
+            ahead: whether it stands at the entry.
+            behind: messages and turns that pass at once with it, before it.
         """
         if not ahead:
-            return self.allowance.seconds_until(messages)
-        pending = (self._pending_messages, len(self._pending))
+            return self.allowance.seconds_until(messages, pending=behind)
+        pending = (self._pending_messages + behind[0], len(self._pending) + behind[1])
         return self.allowance.seconds_until(messages, pending=pending, lead=self._lead)
 
     def _leave_pending(self, turn: Turn) -> None:
