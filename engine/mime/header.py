@@ -10,7 +10,7 @@ by different readers.
 
 import binascii
 import re
-from functools import lru_cache
+from typing import Final
 
 from engine.message import HEADER_UNSAFE
 from engine.mime.mailbox import Mailbox, ascii_domain
@@ -35,6 +35,8 @@ _PART = r'[^\s\x00-\x1f\x7f-\x9f<>()\[\],;:"\\@]+'
 _ADDRESS = re.compile(f"{_PART}@{_PART}")
 #: RFC 2047 section 5 (3): what may stand for itself in an encoded word in a name.
 _PLAIN = re.compile(r"[A-Za-z0-9!*+/-]")
+#: Characters whose quoted form is remembered.
+_REMEMBERED = 1 << 12
 
 
 def text(value: str, *, used: int) -> bytes:
@@ -108,27 +110,39 @@ def _phrase(name: str, used: int) -> bytes:
     return _encoded_words(name, used)
 
 
-@lru_cache(4096)
-def _quoted(character: str) -> str:
-    """Return a character as it stands in a `q` word."""
-    if character == " ":
-        return "_"
-    if _PLAIN.fullmatch(character):
-        return character
-    return "".join(f"={byte:02X}" for byte in character.encode())
+class _Quoted(dict[int, str]):
+    """Characters, by their numbers, as they stand in a `q` word."""
+
+    def __missing__(self, number: int) -> str:
+        character = chr(number)
+        if character == " ":
+            quoted = "_"
+        elif _PLAIN.fullmatch(character):
+            quoted = character
+        else:
+            quoted = "".join(f"={byte:02X}" for byte in character.encode())
+        if len(self) < _REMEMBERED:
+            self[number] = quoted
+        return quoted
+
+
+_QUOTED: Final = _Quoted()
 
 
 def _encoded_words(value: str, used: int) -> bytes:
     """Write text as encoded words, `q` or `b`, whichever is shorter."""
     room = max(_ROOM - used + 1, _LEAST)  # the first line has no leading space
-    quoted = [*map(_quoted, value)]
+    quoted = value.translate(_QUOTED)
     data = value.encode()
-    if sum(map(len, quoted)) <= 4 * (len(data) + 2) // 3:
-        kind, words = "q", _packed(quoted, [*map(len, quoted)], room, _ROOM)
-    else:
+    if len(quoted) > 4 * (len(data) + 2) // 3:
         sizes = [len(character.encode()) for character in value]
         pieces = _packed([*value], sizes, room // 4 * 3, _ROOM // 4 * 3)
         kind, words = "b", [*map(_base64, pieces)]
+    elif len(quoted) <= room:
+        kind, words = "q", [quoted]
+    else:
+        units = [_QUOTED[ord(character)] for character in value]
+        kind, words = "q", _packed(units, [*map(len, units)], room, _ROOM)
     return "\r\n ".join(f"{_START}{kind}?{word}{_END}" for word in words).encode()
 
 

@@ -51,6 +51,7 @@ NAME = "cloudflare"
 _TAKEN = ("delivered", "queued")
 #: Those whose recipients do not: list, and the reason of the outcome.
 _REFUSED = {"permanent_bounces": "bounced", "suppressed_recipients": "suppressed"}
+_LISTS = (*_TAKEN, *_REFUSED)
 
 #: Addresses of one answer that are looked at; a message has 50 recipients at most.
 _MOST = 500
@@ -80,9 +81,10 @@ def outcomes(batch: Batch, response: Response) -> Outcomes:
         )
     result = answer.get("result")
     result = result if isinstance(result, dict) else {}
-    lists = {name: _addresses(result.get(name)) for name in (*_TAKEN, *_REFUSED)}
+    # Those that name somebody.
+    lists = {name: few for name in _LISTS if (few := _addresses(result.get(name)))}
     success = flag(answer.get("success"))
-    if success in NO and not any(lists.values()):
+    if success in NO and not lists:
         raise refused(response)
     name = identity(result.get("message_id"))
     own = _key(batch.addresses[0])
@@ -106,17 +108,14 @@ def _word(
     One that is in no list is in doubt; but where there is nobody in any list, a success
     with the id of the message is a yes: no recipient is set apart from another.
     """
-    taken = any(own == _key(one) for name in _TAKEN for one in lists[name])
-    no = [
-        reason
-        for name, reason in _REFUSED.items()
-        if any(own == _key(one) for one in lists[name])
-    ]
+    found = [name for name, several in lists.items() if own in map(_key, several)]
+    no = [_REFUSED[name] for name in found if name in _REFUSED]
+    taken = len(found) > len(no)
     if taken and (no or success in NO):
         return _CONTRADICTORY
     if no:
         return _Word(Status.REJECTED, no[0])
-    if taken or (named and success == "true" and not any(lists.values())):
+    if taken or (named and success == "true" and not lists):
         return _Word(Status.ACCEPTED, None)
     return _Word(Status.IN_DOUBT, "not_in_answer")
 
@@ -126,14 +125,14 @@ def _others(own: str, lists: Mapping[str, list[str]]) -> str | None:
     told = [
         f"{one} {reason}"
         for name, reason in _REFUSED.items()
-        for one in lists[name]
+        for one in lists.get(name, ())
         if _key(one) != own
     ]
     return words(", ".join(told)) if told else None
 
 
 def _addresses(value: object) -> list[str]:
-    if not isinstance(value, list):
+    if not isinstance(value, list) or not value:
         return []
     if len(value) > _MOST:
         raise Unanswered(
