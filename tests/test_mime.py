@@ -276,6 +276,8 @@ def test_headers_read_as_they_were_written(
     made = wire(sender=run, subject=subject, name=name, address=address)
     found = read(made)
     assert subject == found["Subject"]
+    if words := re.search(rb"Subject: (=\?utf-8\?[^\r]*)", made):
+        assert all(word.endswith(b"?=") for word in words[1].split())  # RFC 2047
     (to,) = found["To"].addresses
     assert (close(name), ascii_domain(address)) == (
         close(to.display_name),
