@@ -1,11 +1,13 @@
-"""A lazy frame piece by piece: to its end, or with an error.
+"""A long frame piece by piece: to its end, or with an error.
 
 polars alone takes one of its threads that broke for the end: of a list of 75,000 rows,
-the last file damaged, it gave 65,536 and no word. So a row is put behind the last one;
-where it has come, all others have.
+the last file damaged, it gave 65,536 and no word. So `collect` puts a row behind the
+last one; where it has come, all others have. And `ahead` has a piece made while the one
+before it is in use.
 """
 
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import Final
 
 import polars as pl
@@ -37,3 +39,16 @@ def collect(frame: pl.LazyFrame, rows: int) -> Iterator[pl.DataFrame]:
             yield piece
     if not ended:
         raise pl.exceptions.ComputeError("it breaks off before its end")
+
+
+def ahead(frames: Iterator[pl.DataFrame]) -> Iterator[pl.DataFrame]:
+    """Have each frame made in a thread while the one before it is in use.
+
+    Raises:
+        Exception: what making one raises, after those before it.
+    """
+    with ThreadPoolExecutor(1) as maker:
+        coming = maker.submit(next, frames, None)
+        while (frame := coming.result()) is not None:
+            coming = maker.submit(next, frames, None)
+            yield frame

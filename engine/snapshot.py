@@ -151,7 +151,8 @@ def write(
         twins = duplicates.found(spool)
         final = _final(spool, identity, campaign, twins, sent=leaving.sent, split=split)
         first = next(final)
-        pieces = _counted(itertools.chain([first], final), counts, look)
+        frames = piecewise.ahead(itertools.chain([first], final))
+        pieces = _counted(frames, counts, look)
         parquet.write(path, pieces, first.schema)
     return dict(counts)
 

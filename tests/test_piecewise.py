@@ -1,5 +1,6 @@
 """A frame in pieces comes whole, or not at all."""
 
+import threading
 from collections.abc import Iterator
 
 import polars as pl
@@ -50,3 +51,39 @@ def test_what_breaks_off_is_no_shorter_list(good: int, fault: BaseException) -> 
     frame = register_io_source(supply, schema=ROWS.schema)
     with pytest.raises((pl.exceptions.PolarsError, OSError, MemoryError)):
         list(piecewise.collect(frame, 10_000))
+
+
+@pytest.mark.parametrize("good", [0, 1, 5])
+def test_frames_that_are_made_ahead_are_those_there_are(good: int) -> None:
+    """In their order, each once, and then the end or what broke off."""
+    frames = [ROWS.slice(n * 10, 10) for n in range(good)]
+    assert frames == list(piecewise.ahead(iter(frames)))
+
+    def broken() -> Iterator[pl.DataFrame]:
+        yield from frames
+        raise pl.exceptions.PanicException("index out of bounds")
+
+    found = piecewise.ahead(broken())
+    assert frames == [next(found) for _ in frames]
+    with pytest.raises(pl.exceptions.PanicException):
+        next(found)
+
+
+def test_one_frame_is_made_while_the_one_before_it_is_in_use() -> None:
+    """One ahead and no more; and none once nobody asks."""
+    made: list[int] = []
+    asked = [threading.Event() for _ in range(5)]
+
+    def supply() -> Iterator[pl.DataFrame]:
+        for n, event in enumerate(asked):
+            made.append(n)
+            event.set()
+            yield ROWS.head(n)
+
+    frames = piecewise.ahead(supply())
+    for n in range(3):
+        assert next(frames).height == n
+        assert asked[n + 1].wait(10)
+        assert made == [*range(n + 2)]
+    frames.close()  # type: ignore[attr-defined]
+    assert made == [0, 1, 2, 3]
