@@ -193,17 +193,17 @@ class Delivery:
     async def _is_ready(self, hand: Hand, sending: "Sending") -> bool:
         """Have the bytes at hand. In doubt, others than before must not go."""
         before, sending.parcel = sending.parcel, await hand.ready(sending.parcel)
-        return not sending.in_doubt or before.sha256 == sending.parcel.sha256
+        return not sending.in_doubt or before.digest == sending.parcel.digest
 
     def _may_begin(self, sending: "Sending") -> bool:
         """Leave a batch in doubt unless the same bytes and a fresh key are at hand."""
         age = 0.0
         if (doubt := self.journal.doubt_of(sending.parcel.id)) is not None:
-            sha256, intended_at = doubt
+            digest, intended_at = doubt
             if not self.left.keys().isdisjoint(sending.parcel.rows):
                 return False
             age = (self.journal.now() - intended_at).total_seconds()
-            if sha256 != sending.parcel.sha256 or age < 0:
+            if digest != sending.parcel.digest or age < 0:
                 return False
             sending.in_doubt = True
         self._key_is_known(sending, trio.current_time() - age)
@@ -290,7 +290,7 @@ class Delivery:
                     Intent(
                         parcel.id,
                         parcel.rows,
-                        body_sha256=parcel.sha256,
+                        body_digest=parcel.digest,
                         body_bytes=parcel.size,
                         parent=parent,
                         idempotency_key=parcel.id if keyed else None,

@@ -72,7 +72,7 @@ class BatchRecord:
         http_status: of the last attempt, if it ended with an answer.
         settled_at: when the outcomes were known, UTC. None while in doubt.
         latency_ms: milliseconds that the last attempt took, if it ended.
-        body_sha256: 32 bytes: the hash of the request's body.
+        body_digest: BLAKE3 of the request's body, 32 bytes.
         body_bytes: the length of that body.
         idempotency_key: what was presented to the provider, or None.
         intended_at: when the batch was first written down, UTC. An idempotency key
@@ -88,7 +88,7 @@ class BatchRecord:
     http_status: int | None
     settled_at: datetime | None
     latency_ms: float | None
-    body_sha256: bytes
+    body_digest: bytes
     body_bytes: int
     idempotency_key: str | None
     intended_at: datetime

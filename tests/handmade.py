@@ -206,7 +206,7 @@ async def _strike(journal: Journal, id_: str, stroke: str, rows: list[int]) -> N
             [RowOutcome(row, Status.RENDER_FAILED, "x", None, now) for row in rows]
         )
         return
-    await journal.intend(id_, rows, body_sha256=bytes(32), body_bytes=1)
+    await journal.intend(id_, rows, body_digest=bytes(32), body_bytes=1)
     if stroke == "accepted":
         nothing: list[str | None] = [None] * len(rows)
         ids: list[str | None] = [f"msg_{row}" for row in rows]

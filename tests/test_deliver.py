@@ -5,7 +5,6 @@ Journal, pace, provider and renderer are the real ones. The server is played by 
 MockClock; the journal keeps the same time, and takes as long to write as it is told.
 """
 
-import hashlib
 import math
 from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import asynccontextmanager
@@ -19,6 +18,7 @@ import orjson
 import polars as pl
 import pytest
 import trio
+from blake3 import blake3
 from trio.testing import MockClock
 
 from engine.batch import message_ids
@@ -370,7 +370,7 @@ async def test_no_request_leaves_before_its_intent_is_on_disk(
     for incoming in desk.server.requests:
         (intent,) = (one for one in incoming.on_disk if one.rows == incoming.rows)
         assert intent.state is BatchState.INTENT
-        assert hashlib.sha256(incoming.body).digest() == intent.body_sha256
+        assert blake3(incoming.body).digest() == intent.body_digest
         assert len(incoming.body) == intent.body_bytes
     assert list(range(40)) == sorted(desk.server.mailed)
     assert desk.states() == [BatchState.DONE] * 10

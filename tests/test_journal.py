@@ -71,7 +71,7 @@ async def intend(
     await journal.intend(
         batch,
         rows,
-        body_sha256=digest(body),
+        body_digest=digest(body),
         body_bytes=len(body),
         parent=parent,
         idempotency_key=key,
@@ -483,7 +483,7 @@ async def test_a_batch_tells_its_whole_story(path: Path) -> None:
             http_status=200,
             settled_at=NOON + timedelta(seconds=9.25),
             latency_ms=250.0,
-            body_sha256=digest("hello"),
+            body_digest=digest("hello"),
             body_bytes=5,
             idempotency_key="k",
             intended_at=NOON,
@@ -631,7 +631,7 @@ def test_the_database_takes_no_move_but_the_arrows(
 
 _COPY = (
     "INSERT {how} INTO batch SELECT {place}, x'ee', {parent}, {high}, {size}, NULL,"
-    " 1, 'intent', 1, '', 0, body_sha256, 1, NULL, NULL, NULL, NULL, 0"
+    " 1, 'intent', 1, '', 0, body_digest, 1, NULL, NULL, NULL, NULL, 0"
     " FROM batch WHERE place = 0"
 )
 
@@ -862,7 +862,7 @@ from engine.errors import JournalError
 
 async def intend(journal, number):
     batch = f"{number:032x}"
-    await journal.intend(batch, [number], body_sha256=bytes(32), body_bytes=1)
+    await journal.intend(batch, [number], body_digest=bytes(32), body_bytes=1)
     print(batch, flush=True)
 """
 

@@ -304,7 +304,7 @@ class Worker:
         """Intend, and take down that it was acknowledged."""
         batch = f"{number:032x}"
         await self.journal.intend(
-            batch, rows, body_sha256=bytes(32), body_bytes=1, parent=parent
+            batch, rows, body_digest=bytes(32), body_bytes=1, parent=parent
         )
         self.recorder.acknowledged.append((len(self.recorder.operations), batch))
         return batch
@@ -594,7 +594,7 @@ def test_a_power_cut_during_replay_changes_nothing(path: Path, images: Path) -> 
             await nursery.start(journal.run)
             for number in range(20):
                 await journal.intend(
-                    f"{number:032x}", [number], body_sha256=bytes(32), body_bytes=1
+                    f"{number:032x}", [number], body_digest=bytes(32), body_bytes=1
                 )
             left.update(files_beside(path))
             await journal.aclose()

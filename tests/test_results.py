@@ -94,7 +94,7 @@ def batch(
         http_status=200 if answered else None,
         settled_at=SETTLED_AT if answered else None,
         latency_ms=12.5 if answered else None,
-        body_sha256=bytes(32),
+        body_digest=bytes(32),
         body_bytes=10,
         idempotency_key=None,
         intended_at=PLANNED_AT,
@@ -351,7 +351,7 @@ async def test_a_journal_is_told_as_it_is(four: Path, nursery: trio.Nursery) -> 
     def ended(number: int = 1, result: str = "answered") -> Attempt:
         return Attempt(number, PLANNED_AT, 0.5, result, 207, None)
 
-    body = {"body_sha256": bytes(32), "body_bytes": 10}
+    body = {"body_digest": bytes(32), "body_bytes": 10}
     journal = Journal.create(four.with_name("journal.db"), {})
     await nursery.start(journal.run)
     await journal.skip([skip(3)])

@@ -28,7 +28,7 @@ async def intend(journal: Journal, name: int, rows: list[int]) -> str:
     """Write an intent; return the id of its batch."""
     batch = f"{name:032x}"
     sha256 = hashlib.sha256(b"x").digest()
-    await journal.intend(batch, rows, body_sha256=sha256, body_bytes=1)
+    await journal.intend(batch, rows, body_digest=sha256, body_bytes=1)
     return batch
 
 

@@ -313,7 +313,7 @@ def plant(db: sqlite3.Connection, rows: list[int]) -> None:
         size=len(rows),
         members=None,
         intended_at=0,
-        body_sha256=bytes(32),
+        body_digest=bytes(32),
     )
     store.insert_batches(db, [(entry, entry.changing())])
     entry.state = BatchState.DONE

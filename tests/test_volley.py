@@ -295,7 +295,7 @@ def _batch(row: int, bit: int = 1, **other: str) -> str:
     columns = {
         "id": f"substr(ids, {bit} * 16 + 1, 16)",
         "parent": "NULL",
-        "sha256": f"substr(sha256s, {bit} * 32 + 1, 32)",
+        "sha256": f"substr(digests, {bit} * 32 + 1, 32)",
         "key": f"'{name(row)}'",
     }
     return _BATCH.format(row=row, **(columns | other))

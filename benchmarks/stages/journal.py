@@ -77,7 +77,7 @@ async def _work(journal: Journal, firsts: Iterator[int], batch: int, rows: int) 
     for first in firsts:
         members = list(range(first, min(first + batch, rows)))
         name = blake2b(str(first).encode(), digest_size=16).hexdigest()
-        number = await journal.intend(name, members, body_sha256=HASH, body_bytes=1)
+        number = await journal.intend(name, members, body_digest=HASH, body_bytes=1)
         count = len(members)
         outcomes = Outcomes(
             statuses=[Status.ACCEPTED] * count,

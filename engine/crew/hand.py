@@ -33,13 +33,13 @@ class Parcel(NamedTuple):
     Attributes:
         id: see `engine.message.Batch`.
         rows: 0-based input positions, ascending.
-        sha256: of its request's body, 32 bytes.
+        digest: BLAKE3 of its request's body, 32 bytes.
         size: bytes of that body.
     """
 
     id: str
     rows: list[int]
-    sha256: bytes
+    digest: bytes
     size: int
 
 

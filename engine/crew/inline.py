@@ -3,7 +3,6 @@
 A process of the crew has hands of this kind, too: they are asked over its pipe.
 """
 
-import hashlib
 from collections import deque
 from collections.abc import Callable, Iterable
 from time import perf_counter
@@ -11,6 +10,7 @@ from types import TracebackType
 from typing import Protocol, Self
 
 import polars as pl
+from blake3 import blake3
 
 from engine.batch import halves
 from engine.crew.hand import Answer, Made, Parcel, Wings
@@ -149,8 +149,8 @@ class Inline:
                 self._requests[batch.id] = request
                 self._kept += size
             self._batches[batch.id] = batch
-            sha256 = hashlib.sha256(request.body).digest()
-            parcels.append(Parcel(batch.id, batch.rows, sha256, size))
+            digest = blake3(request.body).digest()
+            parcels.append(Parcel(batch.id, batch.rows, digest, size))
         return parcels
 
     def _forget_request(self, parcel: Parcel) -> None:

@@ -23,7 +23,7 @@ from engine.journal.volley import Answered
 from engine.outcome import Outcomes, Status
 from engine.record import Attempt, BatchState
 
-_SHA256_BYTES: Final = 32
+_DIGEST_BYTES: Final = 32
 
 
 class Intent(NamedTuple):
@@ -34,7 +34,7 @@ class Intent(NamedTuple):
         rows: 0-based input positions, ascending. Batches do not interleave: from the
             lowest to the highest, no row may belong to another batch, a split parent
             and its children aside.
-        body_sha256: 32 bytes.
+        body_digest: of the request's body, 32 bytes.
         body_bytes: the length of the body.
         parent: for a new batch, the one that was split into it.
         idempotency_key: what will be presented to the provider.
@@ -42,7 +42,7 @@ class Intent(NamedTuple):
 
     batch_id: str
     rows: Sequence[int]
-    body_sha256: bytes
+    body_digest: bytes
     body_bytes: int
     parent: str | None = None
     idempotency_key: str | None = None
@@ -70,7 +70,7 @@ class Batches(Rows):
         batch_id: str,
         rows: Sequence[int],
         *,
-        body_sha256: bytes,
+        body_digest: bytes,
         body_bytes: int,
         parent: str | None = None,
         idempotency_key: str | None = None,
@@ -81,7 +81,7 @@ class Batches(Rows):
             The number of the attempt that may begin now: 1 for the first.
         """
         intent = Intent(
-            batch_id, rows, body_sha256, body_bytes, parent, idempotency_key
+            batch_id, rows, body_digest, body_bytes, parent, idempotency_key
         )
         (number,) = await self.intend_all([intent])
         return number
@@ -229,14 +229,14 @@ class Batches(Rows):
 
     def _intended(self, intent: Intent) -> tuple[Entry, BatchState | None]:
         """Make a batch an intent; return it and the state before, None if it is new."""
-        batch_id, rows, sha256, size, parent, key = intent
-        if len(sha256) != _SHA256_BYTES or size < 0:
+        batch_id, rows, digest, size, parent, key = intent
+        if len(digest) != _DIGEST_BYTES or size < 0:
             raise ValueError(f"batch {batch_id}: not the hash or length of a body")
         entry = self._open.get(batch_id)
         if entry is not None:
-            return entry, entry.repeat(rows, sha256, size, key)
+            return entry, entry.repeat(rows, digest, size, key)
         entry = self._begin(batch_id, rows, parent)
-        entry.body_sha256, entry.body_bytes, entry.idempotency_key = sha256, size, key
+        entry.body_digest, entry.body_bytes, entry.idempotency_key = digest, size, key
         return entry, None
 
     def _put_new(self, together: list[Entry]) -> None:

@@ -69,7 +69,7 @@ class Entry:
     size: int
     members: bytes | None
     intended_at: int
-    body_sha256: bytes = b""
+    body_digest: bytes = b""
     body_bytes: int = 0
     idempotency_key: str | None = None
     state: BatchState = BatchState.INTENT
@@ -108,7 +108,7 @@ class Entry:
             self.state.value,
             self.attempts,
             self.history,
-            self.body_sha256,
+            self.body_digest,
             self.body_bytes,
             self.idempotency_key,
             settled_at,
@@ -118,7 +118,7 @@ class Entry:
 
     def begun(self) -> tuple[int | str | bytes | None, ...]:
         """Return the same as it was when the batch began, before anything came."""
-        columns = (BatchState.INTENT.value, 1, "", self.body_sha256, self.body_bytes)
+        columns = (BatchState.INTENT.value, 1, "", self.body_digest, self.body_bytes)
         return (*columns, self.idempotency_key, None, None, 0)
 
     def rows(self) -> list[int]:
@@ -151,7 +151,7 @@ class Entry:
         return before
 
     def repeat(
-        self, rows: Sequence[int], sha256: bytes, size: int, key: str | None
+        self, rows: Sequence[int], digest: bytes, size: int, key: str | None
     ) -> BatchState:
         """Become an intent again and return the state before.
 
@@ -161,13 +161,13 @@ class Entry:
         """
         if list(rows) != self.rows():
             raise BrokenPromise(f"batch {self.id}: it comes back with other rows")
-        known = (self.body_sha256, self.body_bytes, self.idempotency_key)
-        if (sha256, size, key) != known:
+        known = (self.body_digest, self.body_bytes, self.idempotency_key)
+        if (digest, size, key) != known:
             old_key = key is not None and key == self.idempotency_key
             if self.state is BatchState.IN_DOUBT or old_key:
                 raise BrokenPromise(f"batch {self.id}: it comes back with other bytes")
         before = self.move(BatchState.INTENT)
-        self.body_sha256, self.body_bytes, self.idempotency_key = sha256, size, key
+        self.body_digest, self.body_bytes, self.idempotency_key = digest, size, key
         self.attempts += 1
         return before
 

@@ -129,7 +129,7 @@ class Reader:
         entry = self._open.get(batch_id)
         if entry is None or entry.state is not BatchState.IN_DOUBT:
             return None
-        return entry.body_sha256, from_micros(entry.intended_at)
+        return entry.body_digest, from_micros(entry.intended_at)
 
     def attempts(self, batch_id: str) -> list[Attempt]:
         """Read how the requests for a batch ended. Looks through the whole journal.

@@ -24,7 +24,7 @@ from engine.record import FINDABLE, BatchState
 
 #: "mvly": `file` and SQLite show it as the database's owner.
 APPLICATION_ID: Final = 0x6D766C79
-VERSION: Final = 5
+VERSION: Final = 6
 #: Batches of a volley at most: a mask of them is an integer of SQLite above 0.
 MOST_ALOFT: Final = 62
 
@@ -66,7 +66,7 @@ CREATE TABLE batch (
     attempts        INTEGER NOT NULL CHECK (attempts >= 1),
     history         TEXT NOT NULL,
     doubted         INTEGER NOT NULL CHECK (doubted IN (0, 1)),
-    body_sha256     BLOB NOT NULL CHECK (length(body_sha256) = 32),
+    body_digest     BLOB NOT NULL CHECK (length(body_digest) = 32),
     body_bytes      INTEGER NOT NULL CHECK (body_bytes >= 0),
     idempotency_key TEXT,
     settled_at      INTEGER,
@@ -86,7 +86,7 @@ CREATE TABLE volley (
     members     BLOB CHECK ((members IS NULL) = (size = high - low + 1)),
     intended_at INTEGER NOT NULL,
     ids         BLOB NOT NULL CHECK (length(ids) = size * {ID_BYTES}),
-    sha256s     BLOB NOT NULL CHECK (length(sha256s) = size * 32),
+    digests     BLOB NOT NULL CHECK (length(digests) = size * 32),
     lengths     TEXT NOT NULL,
     keyed       INTEGER NOT NULL CHECK (keyed IN (0, 1)),
     seal        INTEGER NOT NULL
@@ -236,8 +236,8 @@ _REFUSALS: Final = (
                 AND NEW.idempotency_key IS iif(v.keyed, lower(hex(NEW.id)), NULL)
                 AND NEW.id =
                     substr(v.ids, ({_bit("NEW.high")}) * {ID_BYTES} + 1, {ID_BYTES})
-                AND NEW.body_sha256 =
-                    substr(v.sha256s, ({_bit("NEW.high")}) * 32 + 1, 32)
+                AND NEW.body_digest =
+                    substr(v.digests, ({_bit("NEW.high")}) * 32 + 1, 32)
                 AND NOT EXISTS (SELECT 1 FROM landing WHERE volley = v.low
                                 AND mask >> ({_bit("NEW.high")}) & 1))""",
         ),
@@ -294,7 +294,7 @@ _REFUSALS: Final = (
         "UPDATE ON batch",
         "other bytes or another key than before",
         # Surely not accepted: new bytes are harmless unless they meet an old key.
-        """(OLD.body_sha256 <> NEW.body_sha256 OR OLD.body_bytes <> NEW.body_bytes
+        """(OLD.body_digest <> NEW.body_digest OR OLD.body_bytes <> NEW.body_bytes
             OR OLD.idempotency_key IS NOT NEW.idempotency_key)
            AND NOT (OLD.state = 'retryable' AND NEW.state = 'intent'
                     AND (OLD.idempotency_key IS NOT NEW.idempotency_key

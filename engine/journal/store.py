@@ -30,7 +30,7 @@ Row = tuple[Any, ...]
 
 _FIXED: Final = "place, id, parent, high, size, intended_at"
 _CHANGING: Final = (
-    "state, attempts, history, body_sha256, body_bytes, idempotency_key,"
+    "state, attempts, history, body_digest, body_bytes, idempotency_key,"
     " settled_at, statuses, doubted"
 )
 _STATUSES_AT: Final = 7
@@ -220,7 +220,7 @@ def entry(row: Row) -> tuple[Entry, str | None]:
     """Read a batch, and the letters of its statuses."""
     _expect_whole(row)
     place, batch_id, parent, high, size, intended_at, members = row[:7]
-    state, attempts, history, sha256, body_bytes, key, _, statuses, doubted = row[7:16]
+    state, attempts, history, digest, body_bytes, key, _, statuses, doubted = row[7:16]
     found = Entry(
         place=place,
         id=batch_id.hex(),
@@ -229,7 +229,7 @@ def entry(row: Row) -> tuple[Entry, str | None]:
         size=size,
         members=members,
         intended_at=intended_at,
-        body_sha256=sha256,
+        body_digest=digest,
         body_bytes=body_bytes,
         idempotency_key=key,
         state=BatchState(state),
@@ -249,7 +249,7 @@ def batch(row: Row) -> BatchRecord:
     """Read a row of BATCHES."""
     _expect_whole(row)
     place, batch_id, _, high, size, intended_at, members = row[:7]
-    state, attempts, history, sha256, body_bytes, key, settled_at, statuses = row[7:15]
+    state, attempts, history, digest, body_bytes, key, settled_at, statuses = row[7:15]
     texts, parent = row[16], row[18]
     number, _, seconds, result, http_status, detail = last_attempt(history)
     latency_ms: float | None = seconds * 1000
@@ -275,7 +275,7 @@ def batch(row: Row) -> BatchRecord:
         http_status=http_status,
         settled_at=None if settled_at is None else from_micros(settled_at),
         latency_ms=latency_ms,
-        body_sha256=sha256,
+        body_digest=digest,
         body_bytes=body_bytes,
         idempotency_key=key,
         intended_at=from_micros(intended_at),

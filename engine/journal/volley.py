@@ -38,7 +38,7 @@ from engine.record import Attempt, BatchRecord, BatchState
 Row = tuple[Any, ...]
 
 _SHORT: Final = "low, high, size, intended_at, lengths, keyed"
-_LONG: Final = "members, ids, sha256s"
+_LONG: Final = "members, ids, digests"
 _VOLLEY: Final = f"{_SHORT}, {_LONG}, seal"
 _LANDING: Final = "volley, mask, size, statuses, ended, texts, seal"
 
@@ -137,7 +137,7 @@ def begun(entries: Sequence[Entry]) -> Row:
     long = (
         pack_members(rows),
         bytes.fromhex("".join([entry.id for entry in entries])),
-        b"".join([entry.body_sha256 for entry in entries]),
+        b"".join([entry.body_digest for entry in entries]),
     )
     return (*short, *long, _sealed(short, long))
 
@@ -225,7 +225,7 @@ class Volley(NamedTuple):
     keyed: bool
     rows: list[int]
     ids: list[str]
-    sha256s: list[bytes]
+    digests: list[bytes]
     lengths: list[int]
 
     @property
@@ -243,7 +243,7 @@ def volley(row: Row) -> Volley:
     """Read a row of VOLLEYS."""
     short, long, sealed = row[:6], row[6:9], row[9]
     low, high, size, intended_at, lengths, keyed = short
-    members, ids, sha256s = long
+    members, ids, digests = long
     if sealed != _sealed(short, long):
         raise Damage(f"the volley of row {low} is not as it was written")
     names = ids.hex()
@@ -253,7 +253,7 @@ def volley(row: Row) -> Volley:
         keyed=bool(keyed),
         rows=unpack_members(low, high, members),
         ids=[names[at : at + width] for at in range(0, size * width, width)],
-        sha256s=[sha256s[at : at + 32] for at in range(0, size * 32, 32)],
+        digests=[digests[at : at + 32] for at in range(0, size * 32, 32)],
         lengths=orjson.loads(lengths),
     )
 
@@ -316,7 +316,7 @@ def records(
                 http_status=end.http_status,
                 settled_at=end.ended_at,
                 latency_ms=end.seconds * 1000,
-                body_sha256=volley.sha256s[place],
+                body_digest=volley.digests[place],
                 body_bytes=volley.lengths[place],
                 idempotency_key=volley.ids[place] if volley.keyed else None,
                 intended_at=began,
@@ -333,7 +333,7 @@ def records(
                 http_status=None,
                 settled_at=None,
                 latency_ms=None,
-                body_sha256=volley.sha256s[place],
+                body_digest=volley.digests[place],
                 body_bytes=volley.lengths[place],
                 idempotency_key=volley.ids[place] if volley.keyed else None,
                 intended_at=began,
@@ -355,7 +355,7 @@ def aloft(
             size=1,
             members=None,
             intended_at=volley.intended_at,
-            body_sha256=volley.sha256s[place],
+            body_digest=volley.digests[place],
             body_bytes=volley.lengths[place],
             idempotency_key=volley.ids[place] if volley.keyed else None,
             aloft=Aloft(volley.low, place),
