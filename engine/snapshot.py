@@ -164,7 +164,7 @@ def chunks(path: Path, size: int, *, first: int = 0) -> Iterator[pl.DataFrame]:
     depends on the list and these numbers alone: it is the same on every reading.
     """
     rest, apart = pl.DataFrame(), first
-    for group in parquet.groups(path):
+    for group in piecewise.ahead(parquet.groups(path)):
         mailable = group.filter(pl.col("status").is_null())
         rest = pl.concat([rest, mailable]) if rest.height else mailable
         at = 0
