@@ -142,8 +142,9 @@ def write(
         spool = Spool(Path(folder))
         identity = "mail" if columns.key is None else "key"
         duplicates = Duplicates("mail", identity)
-        for piece in piecewise.collect(wanted, GROUP):
-            checked = _checked(piece, columns, leaving)
+        read = piecewise.collect(wanted, GROUP)
+        checks = (_checked(piece, columns, leaving) for piece in read)
+        for checked in piecewise.ahead(checks):
             duplicates.add(checked, pl.col("status").is_null())
             spool.add(checked)
         if not sum(spool.heights):
