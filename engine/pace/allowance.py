@@ -12,6 +12,7 @@ when it is twice what is in use: a provider that throttled once binds nobody for
 """
 
 import math
+from collections.abc import Sequence
 
 import trio
 
@@ -98,20 +99,25 @@ class Allowance:
             wait = max(wait, more)
         return wait
 
-    async def depart(self, messages: int) -> list[Sent]:
-        """Put a departure on record. There is room, so there is no checkpoint.
+    async def depart(self, messages: Sequence[int]) -> list[tuple[Sent, ...]]:
+        """Put departures on record. There is room, so there is no checkpoint.
+
+        Args:
+            messages: of each request that leaves now.
 
         Returns:
-            What is to be called when the request is on the wire.
+            For each request, what is to be called when it is on the wire; or nothing,
+            if there is no limit.
         """
-        sent = []
+        limits = []
         if self._messages is not None:
-            sent.append(await self._messages.depart(messages))
+            limits.append(await self._messages.depart(messages))
         if self._requests is not None:
-            sent.append(await self._requests.depart(1))
-        if self._use.add(self._seconds_of(messages), trio.current_time()):
+            limits.append(await self._requests.depart([1] * len(messages)))
+        takes = sum(map(self._seconds_of, messages))
+        if self._use.add(takes, trio.current_time()):
             self._rise()
-        return sent
+        return [*zip(*limits, strict=True)]
 
     def storm(self) -> None:
         """Go slower from here on."""

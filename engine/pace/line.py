@@ -198,7 +198,7 @@ class Line:
         self._pending: dict[Turn, float] = {}
         self._pending_messages = 0
         self._in_flight: dict[Turn, int] = {}
-        self._leaving: dict[Turn, list[Sent]] = {}
+        self._leaving: dict[Turn, tuple[Sent, ...]] = {}
         self._lead = 0.0
         # Heads of queues that wait for a limit, and since when one of them does.
         self._heads = 0
@@ -240,7 +240,7 @@ class Line:
         self._learn(turn)
         if not self._is_clear(self._exit):
             await self._pass(self._exit, turn.messages, ahead=False)
-        await self._departed(turn)
+        await self._departed([turn])
         self._tell()
 
     async def wait(self, turn: Turn) -> None:
@@ -256,7 +256,8 @@ class Line:
         count = len(turns) if free else self._free(self._exit, turns, ahead=False)
         for turn in turns[:count]:
             self._learn(turn)
-            await self._departed(turn)
+        if count:
+            await self._departed(turns[:count])
         self._tell()
         return count
 
@@ -274,14 +275,16 @@ class Line:
             took = trio.current_time() - self._pending[turn]
             self._lead += (min(took, _MOST_LEAD) - self._lead) / 8
 
-    async def _departed(self, turn: Turn) -> None:
-        if sent := await self.allowance.depart(turn.messages):
-            self._leaving[turn] = sent
-        self._leave_pending(turn)
-        self._in_flight[turn] = self.gate.storms
-        self.gate.depart(turn)
-        self.departed_messages += turn.messages
-        self.departed_requests += 1
+    async def _departed(self, turns: Sequence[Turn]) -> None:
+        messages = [turn.messages for turn in turns]
+        if leaving := await self.allowance.depart(messages):
+            self._leaving.update(zip(turns, leaving, strict=True))
+        for turn in turns:
+            self._leave_pending(turn)
+            self._in_flight[turn] = self.gate.storms
+            self.gate.depart(turn)
+        self.departed_messages += sum(messages)
+        self.departed_requests += len(turns)
 
     def sent(self, turn: Turn) -> None:
         """The request is on the wire: its second begins."""

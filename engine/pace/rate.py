@@ -6,7 +6,7 @@ records are written at departure. What is about to depart is an argument, `pendi
 
 import math
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
@@ -196,14 +196,16 @@ class Rate:
             spaced, self._window.seconds_until(amount, pending=pending, lead=lead)
         )
 
-    async def depart(self, amount: int) -> Sent:
-        """Put a departure on record. There is room, so there is no checkpoint.
+    async def depart(self, amounts: Sequence[int]) -> list[Sent]:
+        """Put departures on record. There is room, so there is no checkpoint.
 
         Returns:
-            To be called once, when the request is on the wire.
+            For each what is to be called once, when the request is on the wire.
         """
-        await self._bucket.acquire(amount)
-        return _nothing if self._window is None else self._window.depart(amount)
+        await self._bucket.acquire(sum(amounts))
+        if self._window is None:
+            return [_nothing] * len(amounts)
+        return [*map(self._window.depart, amounts)]
 
     def fill(self) -> None:
         """Count everything as used up to now."""
