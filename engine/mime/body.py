@@ -9,7 +9,6 @@ import binascii
 import re
 from collections.abc import Sequence
 from functools import lru_cache
-from operator import attrgetter
 from typing import NamedTuple
 
 #: How every boundary begins.
@@ -76,14 +75,12 @@ def body(text: str) -> Body:
 
 def whole(parts: Sequence[Lines]) -> Body:
     """Return the part that has these lines, in the encoding that fits all of them."""
-    plain = [part.plain for part in parts]
-    if all(map(attrgetter("tame"), parts)):
+    plain, quoted, odd, size, tame = zip(*parts, strict=True)
+    if all(tame):
         return Body(b"7bit", b"\r\n".join(plain) + b"\r\n")
-    odd, size = sum([part.odd for part in parts]), sum([part.size for part in parts])
-    if odd * _BASE64_PAYS > size:
+    if sum(odd) * _BASE64_PAYS > sum(size):
         text = b"\r\n".join(plain) + b"\r\n"
         return Body(b"base64", lines(binascii.b2a_base64(text, newline=False)))
-    quoted = [part.quoted for part in parts]
     return Body(b"quoted-printable", b"\r\n".join(quoted) + b"\r\n")
 
 
