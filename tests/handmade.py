@@ -166,6 +166,7 @@ def make(
     *,
     emails: Iterable[str] = tuple(f"reader{n}@inbox.example" for n in range(10)),
     finished: bool = True,
+    starts: int = 1,
 ) -> Handmade:
     """Make a run and tell its journal what was sent.
 
@@ -174,22 +175,30 @@ def make(
         strokes: of `STROKES`, each with its rows.
         emails: the list.
         finished: whether the run has ended, and so has its results.
+        starts: how often it was begun or taken up.
     """
     texts = {"subject.txt.j2": "Hello {{ id }}", "body.html.j2": "<p>{{ id }}</p>"}
     people = [f"k{n},{email}" for n, email in enumerate(emails)]
     plan = draw_up(lay_out(folder, campaign_file(), texts, ["id,email", *people]))
     made = Handmade(plan.directory, plan.manifest)
-    trio.run(_tell, made, list(strokes), finished)
+    trio.run(_tell, made, list(strokes), finished, starts)
     if finished:
         made.project()
     return made
 
 
-async def _tell(made: Handmade, strokes: list[Stroke], finished: bool) -> None:  # noqa: FBT001 - trio.run passes no keywords
+async def _tell(
+    made: Handmade,
+    strokes: list[Stroke],
+    finished: bool,  # noqa: FBT001 - trio.run passes no keywords
+    starts: int,
+) -> None:
     facts = {"manifest": made.manifest.sha256}
     with Journal.create(made.directory.journal, facts) as journal:
         async with trio.open_nursery() as nursery:
             await nursery.start(journal.run)
+            if starts > 1:
+                await journal.note("finished_at", "")
             for place, (stroke, rows) in enumerate(strokes):
                 await _strike(journal, f"{place:032x}", stroke, rows)
             if finished:

@@ -84,6 +84,7 @@ def test_a_sound_run_holds(run: Handmade) -> None:
     assert (verified.outdated, verified.audit) == (0, None)
 
 
+@pytest.mark.parametrize("starts", [1, 2])
 @pytest.mark.parametrize(
     "strokes",
     [
@@ -93,10 +94,10 @@ def test_a_sound_run_holds(run: Handmade) -> None:
     ],
 )
 def test_a_run_that_is_not_finished_holds_too(
-    tmp_path: Path, strokes: list[Stroke]
+    tmp_path: Path, strokes: list[Stroke], starts: int
 ) -> None:
-    """Also after a crash, with intents and without results."""
-    run = make(tmp_path, strokes, emails=EMAILS, finished=False)
+    """Also after a crash, or two, with intents and without results."""
+    run = make(tmp_path, strokes, emails=EMAILS, finished=False, starts=starts)
     verified = verify(run.directory)
     assert not verified.broken
     assert verified.counts[Status.PENDING] > 0

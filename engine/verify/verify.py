@@ -139,7 +139,7 @@ class _Verification:
 
     def _check_results(self, journal: Journal | None) -> Counter[Status]:
         """Check the results; return the rows by status, by the journal."""
-        finished = journal is not None and journal.fact("finished_at") is not None
+        finished = journal is not None and bool(journal.fact("finished_at"))
         path, counts = self._directory.results, Counter[Status]()
         if path.exists():
             self._file.open(self._header, self._manifest.rows)
