@@ -322,6 +322,8 @@ async def perform(job: Job, options: Options) -> Report:
                     spent=spent,
                     on_progress=options.on_progress,
                 )
+                # Whoever was to end it meanwhile is heard now, or never.
+                await trio.lowlevel.checkpoint()
                 options.on_start(run)
                 ended = await run.send()
             if not (begun or ended.finished) and _is_untouched(plan.directory):

@@ -191,11 +191,13 @@ class Run:
             BrokenPromise: the results do not have one row per input row.
         """
         journal, resumed = self.open_journal()
+        keeper, kept = trio.CancelScope(shield=True), trio.Event()
         with journal, ungrouped(EngineError):
             async with trio.open_nursery() as keeping:
-                with trio.CancelScope(shield=True):  # else it would never end
-                    keeper: trio.CancelScope = await keeping.start(_keep, journal)
+                # Not by `start`: broken off there, it would wait for the keeper's end.
+                keeping.start_soon(_keep, journal, keeper, kept)
                 try:
+                    await kept.wait()
                     return await self._with_journal(journal, resumed=resumed)
                 finally:
                     keeper.cancel()
@@ -475,14 +477,12 @@ def _rare_collections() -> Iterator[None]:
         gc.set_threshold(*before)
 
 
-async def _keep(
-    journal: Journal, *, task_status: trio.TaskStatus[trio.CancelScope]
-) -> None:
-    """Run the journal's writer until its scope is cancelled, and not before.
+async def _keep(journal: Journal, scope: trio.CancelScope, kept: trio.Event) -> None:
+    """Run the journal's writer until the scope is cancelled, and not before.
 
     It is shielded: the workers, when they are cancelled, have something to record.
     """
-    with trio.CancelScope(shield=True) as scope:
+    with scope:
         async with trio.open_nursery() as nursery:
             await nursery.start(journal.run)
-            task_status.started(scope)
+            kept.set()

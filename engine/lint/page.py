@@ -5,6 +5,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, Final
 
+from lxml import etree  # type: ignore[import-untyped]
+
 _HIDDEN: Final = re.compile(
     r"display\s*:\s*none|visibility\s*:\s*hidden|font-size\s*:\s*0(?![.\d])"
     r"|opacity\s*:\s*0(?![.\d])|mso-hide\s*:\s*all",
@@ -71,11 +73,7 @@ def of_text(source: str) -> Page:
 
 
 def reader() -> Callable[[str], Page]:
-    """Return what reads HTML. Loads lxml."""
-    from lxml import (  # type: ignore[import-untyped] # noqa: PLC0415 - on demand
-        etree,
-    )
-
+    """Return what reads HTML."""
     parser = etree.HTMLParser(
         encoding="utf-8", remove_comments=True, remove_pis=True, huge_tree=True
     )

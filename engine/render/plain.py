@@ -14,6 +14,8 @@ import re
 from collections.abc import Callable
 from typing import Any
 
+from lxml import etree  # type: ignore[import-untyped]
+
 #: Elements with a blank line before and after, and those with just a new line.
 _APART = {
     "blockquote", "center", "dl", "figure", "h1", "h2", "h3", "h4", "h5", "h6", "ol",
@@ -38,11 +40,7 @@ _NO_LINKS = ("#", "cid:", "javascript:")
 
 
 def reader() -> Callable[[str], str]:
-    """Return what makes text of HTML. Loads lxml."""
-    from lxml import (  # type: ignore[import-untyped] # noqa: PLC0415 - on demand
-        etree,
-    )
-
+    """Return what makes text of HTML."""
     # Without huge_tree a very deep or long text would be left out, and nobody told.
     parser = etree.HTMLParser(
         encoding="utf-8", remove_comments=True, remove_pis=True, huge_tree=True

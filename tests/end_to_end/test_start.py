@@ -99,3 +99,86 @@ def test_the_collector_is_kept_off_what_is_loaded(tmp_path: Path) -> None:
     is_on, frozen, watched = told.stdout.split()
     assert is_on == "True"
     assert int(frozen) > 100 * int(watched)
+
+
+#: Runs the command, and tells which compiled modules it loaded beside the parts.
+LATE = """
+import sys
+from importlib.machinery import ExtensionFileLoader
+from engine.cli import commands, machine
+
+late, parts = [], []
+load, execute = machine._load, ExtensionFileLoader.exec_module
+
+def load_part(name):
+    parts.append(name)
+    try:
+        return load(name)
+    finally:
+        parts.pop()
+
+def exec_module(self, module):
+    if not parts:
+        late.append(module.__name__)
+    return execute(self, module)
+
+machine._load, ExtensionFileLoader.exec_module = load_part, exec_module
+try:
+    commands.run(sys.argv[1:])
+finally:
+    print(*late)
+"""
+
+
+@pytest.mark.parametrize("command", ["plan", "send"])
+def test_nothing_compiled_is_loaded_while_a_run_is_planned(
+    desk: Desk, command: str
+) -> None:
+    """An interrupt that comes while C code sets itself up can be lost: it is sent."""
+    more = ["--yes"] if command == "send" else []
+    done = subprocess.run(
+        [sys.executable, "-c", LATE, command, "letter.toml", "--sandbox", *more],
+        cwd=desk.folder,
+        env={**os.environ, "LETTER_TOKEN": TOKEN},
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stdout.splitlines()[-1] == ""
+
+
+#: Sends, and is interrupted where trio has the interrupt wait for a checkpoint.
+WAITING = """
+import signal, sys, trio
+from engine.cli import main, output
+
+show = output.show_plan
+
+@trio.lowlevel.enable_ki_protection
+def show_plan(*args, **more):
+    show(*args, **more)
+    signal.raise_signal(signal.SIGINT)
+
+output.show_plan = show_plan
+main(sys.argv[1:])
+"""
+
+
+def test_an_interrupt_that_waits_is_heard_before_the_run_begins(
+    desk: Desk, sandbox: Site
+) -> None:
+    """Later it would break off the start of the journal's keeper, and wait for ever."""
+    words = ("send", "letter.toml", "--base-url", sandbox.url, "--yes")
+    done = subprocess.run(
+        [sys.executable, "-c", WAITING, *words],
+        cwd=desk.folder,
+        env={**os.environ, "LETTER_TOKEN": TOKEN},
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+    assert (done.returncode, "nothing was sent" in done.stderr) == (2, True)
+    assert not any(desk.runs.glob("letter/*/manifest.json"))
