@@ -8,6 +8,7 @@ A generation is one sending of the campaign to everyone. It may take several run
 first one to a few, the rest after it, another try for those who were refused.
 """
 
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, nullcontext
 from datetime import datetime
@@ -149,6 +150,35 @@ def expect_results(directory: RunDirectory) -> None:
             hint=f"finish the run: mailvolley resume {directory.path}",
         )
     results.expect(directory)
+
+
+def expect_current(directory: RunDirectory, manifest: Manifest) -> None:
+    """Refuse results of an earlier stop: the run has gone on since.
+
+    Who waits by them may have got mail.
+
+    Raises:
+        RunError: they tell less than the journal, or that cannot be read.
+    """
+    path = directory.results
+    by_journal: Counter[str] = Counter()
+    with opened(directory, manifest, only_look=True) as journal:
+        if journal is None or journal.fact("finished_at"):
+            return
+        for rows in results.project(
+            directory.recipients,
+            journal.batches(),
+            journal.row_outcomes(),
+            results.Header.of(manifest),
+            findings=journal.findings(),
+        ):
+            by_journal.update(dict(rows["status"].value_counts().iter_rows()))
+    by_file = pl.scan_parquet(path).group_by("status").len().collect()
+    if by_journal != dict(by_file.iter_rows()):
+        raise RunError(
+            f"{path}: the run has gone on since this was written",
+            hint=results.anew(directory.path),
+        )
 
 
 def sent(earlier: Sequence[Run], *, only_look: bool = False) -> pl.DataFrame:

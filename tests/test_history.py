@@ -2,10 +2,12 @@
 
 from pathlib import Path
 
+import polars as pl
 import pytest
 from handmade import Handmade, make
 
 from engine import history, rundir
+from engine.errors import RunError
 
 
 @pytest.fixture
@@ -39,3 +41,21 @@ def test_a_plan_does_not_look_into_what_is_being_sent(run: Handmade) -> None:
         known = history.before(folder, base_url, owned=True)
         assert known is not None
         assert known.ended_at is not None
+
+
+def test_results_of_an_earlier_stop_are_refused_once_the_run_has_gone_on(
+    tmp_path: Path,
+) -> None:
+    """Who would mail those who wait by them would mail somebody twice."""
+    run = make(tmp_path, [("accepted", [0, 1]), ("intent", [2])], finished=False)
+    run.project()
+    history.expect_current(run.directory, run.manifest)
+    older = run.results().with_columns(
+        status=pl.when(pl.col("row") == 1)
+        .then(pl.lit("pending"))
+        .otherwise(pl.col("status"))
+    )
+    older.write_parquet(run.directory.results)
+    with pytest.raises(RunError, match="has gone on since") as refused:
+        history.expect_current(run.directory, run.manifest)
+    assert "reconcile" in str(refused.value.hint)

@@ -43,6 +43,7 @@ def command(
         directory = RunDirectory(run)
         manifest = Manifest.read(directory)
         history.expect_results(directory)
+        history.expect_current(directory, manifest)
         wanted = pl.scan_parquet(directory.results).filter(
             pl.col("status").is_in([status.value for status in statuses])
         )
