@@ -104,6 +104,10 @@ class JournalError(EngineError):
     """The journal cannot be written or trusted; sending has stopped."""
 
 
+class OtherVersion(JournalError):
+    """The journal is sound, and of another version of this program."""
+
+
 class EventsError(EngineError):
     """A file or a post that should hold a provider's events cannot be read."""
 

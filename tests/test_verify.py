@@ -3,7 +3,7 @@
 import json
 import sqlite3
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 import polars as pl
@@ -381,6 +381,15 @@ def test_a_record_that_was_changed_breaks_its_seal(
     verified = verify(run.directory)
     assert "not as it was written" in wrong(verified)["journal"][0]
     assert skipped(verified) == ["results"]
+
+
+def test_a_journal_of_another_version_is_refused_and_not_blamed(run: Handmade) -> None:
+    """Nothing is wrong with it: another program reads it."""
+    with closing(sqlite3.connect(run.directory.journal)) as db:
+        db.execute("PRAGMA user_version = 1")
+    with pytest.raises(RunError, match="a journal of version 1") as refused:
+        verify(run.directory)
+    assert "the version of mailvolley that began" in str(refused.value.hint)
 
 
 def test_a_torn_journal_is_found(run: Handmade) -> None:

@@ -8,7 +8,7 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Final, Literal
 
-from engine.errors import JournalError
+from engine.errors import JournalError, OtherVersion
 from engine.journal.codec import Damage
 from engine.journal.ground import expect_local, expect_own_file, expect_own_folder
 from engine.journal.schema import APPLICATION_ID, SCHEMA, VERSION
@@ -16,6 +16,10 @@ from engine.journal.schema import APPLICATION_ID, SCHEMA, VERSION
 #: Opens an existing file of SQLite; transactions are left to the caller.
 Connect = Callable[[Path], sqlite3.Connection]
 
+_ANOTHER: Final = (
+    "Use the version of mailvolley that began the run. If it is finished, it may be "
+    "moved elsewhere: then nobody is left out for having got its mail."
+)
 _NOT_OURS: Final = (
     "If it is a copy, go back to the original. Never send from a journal that cannot "
     "be trusted: start a new run and leave out those who may have been mailed."
@@ -209,9 +213,9 @@ def _expect_ours(path: Path, db: sqlite3.Connection) -> None:
     if owner != APPLICATION_ID:
         raise JournalError(f"{path}: not a journal of mailvolley", hint=_NOT_OURS)
     if version != VERSION:
-        raise JournalError(
+        raise OtherVersion(
             f"{path}: a journal of version {version}, and this program reads {VERSION}",
-            hint="Resume with the version of mailvolley that began the run.",
+            hint=_ANOTHER,
         )
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import polars as pl
 
 from engine import events, results, rundir, webhooks
-from engine.errors import BrokenPromise, JournalError
+from engine.errors import BrokenPromise, JournalError, OtherVersion, RunError
 from engine.events import Roster
 from engine.journal import Journal
 from engine.manifest import Manifest
@@ -64,7 +64,8 @@ def verify(
         complete: whether it has all events of the run.
 
     Raises:
-        RunError: there is no such run; RunLocked: somebody is at it.
+        RunError: there is no such run, or its journal is of another version; RunLocked:
+            somebody is at it.
         EventsError: the file of events cannot be read to its end.
     """
     manifest = Manifest.read(directory)
@@ -124,6 +125,8 @@ class _Verification:
             return None
         try:
             return stack.enter_context(Journal.looked_into(path))
+        except OtherVersion as error:  # nothing is wrong with it
+            raise RunError(str(error), hint=error.hint) from error
         except JournalError as error:
             self._journal.fault(str(error))
             return None
