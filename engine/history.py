@@ -152,6 +152,19 @@ def expect_results(directory: RunDirectory) -> None:
     results.expect(directory)
 
 
+def projected(
+    directory: RunDirectory, manifest: Manifest, journal: Journal
+) -> Iterator[pl.DataFrame]:
+    """Give each row of a run its outcome by the journal: see `results.project`."""
+    return results.project(
+        directory.recipients,
+        journal.batches(),
+        journal.row_outcomes(),
+        results.Header.of(manifest),
+        findings=journal.findings(),
+    )
+
+
 def expect_current(directory: RunDirectory, manifest: Manifest) -> None:
     """Refuse results of an earlier stop: the run has gone on since.
 
@@ -165,13 +178,7 @@ def expect_current(directory: RunDirectory, manifest: Manifest) -> None:
     with opened(directory, manifest, only_look=True) as journal:
         if journal is None or journal.fact("finished_at"):
             return
-        for rows in results.project(
-            directory.recipients,
-            journal.batches(),
-            journal.row_outcomes(),
-            results.Header.of(manifest),
-            findings=journal.findings(),
-        ):
+        for rows in projected(directory, manifest, journal):
             by_journal.update(dict(rows["status"].value_counts().iter_rows()))
     by_file = pl.scan_parquet(path).group_by("status").len().collect()
     if by_journal != dict(by_file.iter_rows()):

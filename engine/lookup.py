@@ -23,7 +23,7 @@ from typing import Final
 import polars as pl
 import trio
 
-from engine import history, pace, planning, results, rundir, tracking, wire
+from engine import history, pace, planning, rundir, tracking, wire
 from engine.campaign import Campaign, rebased
 from engine.errors import (
     AccountRejected,
@@ -251,13 +251,7 @@ def _doubts(
     ):
         if journal is None:
             return
-        for rows in results.project(
-            directory.recipients,
-            journal.batches(),
-            journal.row_outcomes(),
-            results.Header.of(manifest),
-            findings=journal.findings(),
-        ):
+        for rows in history.projected(directory, manifest, journal):
             doubtful = rows.filter(pl.col("status") == Status.IN_DOUBT)
             known = doubtful.select("row", "address", "message_id")
             for row, address, message_id in known.iter_rows():

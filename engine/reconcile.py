@@ -105,13 +105,7 @@ async def reconcile(
     manifest.check_snapshot(directory)
     with rundir.owned(directory.path.parent), _opened(directory, manifest) as journal:
         roster = Roster(manifest.run, header.planned_at)
-        for rows in results.project(
-            directory.recipients,
-            journal.batches(),
-            journal.row_outcomes(),
-            header,
-            findings=journal.findings(),
-        ):
+        for rows in history.projected(directory, manifest, journal):
             roster.add(rows)
         ledger = _Ledger(roster, told)
         told_of = events.read(source, parse) if isinstance(source, Path) else source

@@ -228,7 +228,8 @@ class Line:
         """Let turns pass the entry in their order; return how many need not wait."""
         self.begin()
         free = self._is_clear(self._entry)
-        count = len(turns) if free else self._free(self._entry, turns, ahead=True)
+        sizes = [turn.messages for turn in turns]
+        count = len(turns) if free else self._free(self._entry, sizes, ahead=True)
         for turn in turns[:count]:
             self._admitted(turn, learns=not free)
         return count
@@ -253,7 +254,8 @@ class Line:
         No checkpoint.
         """
         free = self._is_clear(self._exit)
-        count = len(turns) if free else self._free(self._exit, turns, ahead=False)
+        sizes = [turn.messages for turn in turns]
+        count = len(turns) if free else self._free(self._exit, sizes, ahead=False)
         for turn in turns[:count]:
             self._learn(turn)
         if count:
@@ -329,7 +331,7 @@ class Line:
         the lock back nor returning is a checkpoint.
         """
         self._expect_open()
-        if not self._must_wait(queue, messages, ahead=ahead):
+        if self._free(queue, [messages], ahead=ahead):
             return
         async with queue:
             while True:
@@ -373,32 +375,25 @@ class Line:
         free = not (self._closed.is_set() or queue.locked())
         return free and self.allowance.is_unlimited and self.gate.is_open
 
-    def _must_wait(
-        self, queue: trio.StrictFIFOLock, messages: int, *, ahead: bool
-    ) -> bool:
-        """Whether somebody stands in a queue, or there is something to wait for."""
-        if queue.locked() or self._closed.is_set():
-            return True
-        return bool(self._shut(ahead=ahead) or self._full(messages, ahead=ahead))
-
     def _free(
-        self, queue: trio.StrictFIFOLock, turns: Sequence[Turn], *, ahead: bool
+        self, queue: trio.StrictFIFOLock, messages: Sequence[int], *, ahead: bool
     ) -> int:
         """Count the turns, from the first, for which there is nothing to wait for.
 
-        If one may pass behind all before it, these may, too: so few are looked at.
+        None, if somebody stands in the queue. If one may pass behind all before it,
+        these may, too: so few are looked at.
         """
         if queue.locked() or self._closed.is_set() or self._shut(ahead=ahead):
             return 0
         if not self.gate.is_open:
-            turns = turns[:1]  # the probe
-        before = [0, *accumulate([turn.messages for turn in turns])]
+            messages = messages[:1]  # the probe
+        before = [0, *accumulate(messages)]
 
         def waits(place: int) -> bool:
             behind = before[place], place
-            return bool(self._full(turns[place].messages, ahead=ahead, behind=behind))
+            return bool(self._full(messages[place], ahead=ahead, behind=behind))
 
-        return bisect_left(range(len(turns)), x=True, key=waits)
+        return bisect_left(range(len(messages)), x=True, key=waits)
 
     def _expect_open(self) -> None:
         if self._closed.is_set():

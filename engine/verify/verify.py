@@ -8,7 +8,7 @@ from pathlib import Path
 
 import polars as pl
 
-from engine import events, results, rundir, webhooks
+from engine import events, history, results, rundir, webhooks
 from engine.errors import BrokenPromise, JournalError, OtherVersion, RunError
 from engine.events import Roster
 from engine.journal import Journal
@@ -171,16 +171,9 @@ class _Verification:
 
     def _projected(self, journal: Journal | None) -> Iterator[pl.DataFrame]:
         """Make the results anew, piece by piece."""
-        recipients = self._directory.recipients
         if journal is None:
-            return results.project(recipients, (), (), self._header)
-        return results.project(
-            recipients,
-            journal.batches(),
-            journal.row_outcomes(),
-            self._header,
-            findings=journal.findings(),
-        )
+            return results.project(self._directory.recipients, (), (), self._header)
+        return history.projected(self._directory, self._manifest, journal)
 
     def _audit(self, path: Path, *, complete: bool) -> Audited:
         """Hold the provider's events against what we hold."""

@@ -41,17 +41,24 @@ DECISIONS = NEVER_ASKED_FOR | {
 }
 
 
-def loaded(desk: Desk, *words: object) -> set[str]:
-    """Run a command, and return the modules that it has loaded."""
-    kept = desk.folder / "modules.txt"
-    subprocess.run(
-        [sys.executable, "-c", WATCHED, str(kept), *map(str, words)],
+def run_code(desk: Desk, code: str, *words: object) -> subprocess.CompletedProcess[str]:
+    """Run Python that runs a command."""
+    return subprocess.run(
+        [sys.executable, "-c", code, *map(str, words)],
         cwd=desk.folder,
         env={**os.environ, "LETTER_TOKEN": TOKEN},
         stdin=subprocess.DEVNULL,
         capture_output=True,
-        check=True,
+        text=True,
+        check=False,
+        timeout=60,
     )
+
+
+def loaded(desk: Desk, *words: object) -> set[str]:
+    """Run a command, and return the modules that it has loaded."""
+    kept = desk.folder / "modules.txt"
+    run_code(desk, WATCHED, kept, *words).check_returncode()
     return set(kept.read_text().splitlines())
 
 
@@ -136,15 +143,8 @@ def test_nothing_compiled_is_loaded_while_a_run_is_planned(
 ) -> None:
     """An interrupt that comes while C code sets itself up can be lost: it is sent."""
     more = ["--yes"] if command == "send" else []
-    done = subprocess.run(
-        [sys.executable, "-c", LATE, command, "letter.toml", "--sandbox", *more],
-        cwd=desk.folder,
-        env={**os.environ, "LETTER_TOKEN": TOKEN},
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        check=True,
-    )
+    done = run_code(desk, LATE, command, "letter.toml", "--sandbox", *more)
+    done.check_returncode()
     assert done.stdout.splitlines()[-1] == ""
 
 
@@ -170,15 +170,6 @@ def test_an_interrupt_that_waits_is_heard_before_the_run_begins(
 ) -> None:
     """Later it would break off the start of the journal's keeper, and wait for ever."""
     words = ("send", "letter.toml", "--base-url", sandbox.url, "--yes")
-    done = subprocess.run(
-        [sys.executable, "-c", WAITING, *words],
-        cwd=desk.folder,
-        env={**os.environ, "LETTER_TOKEN": TOKEN},
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=60,
-    )
+    done = run_code(desk, WAITING, *words)
     assert (done.returncode, "nothing was sent" in done.stderr) == (2, True)
     assert not any(desk.runs.glob("letter/*/manifest.json"))
