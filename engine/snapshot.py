@@ -178,6 +178,22 @@ def chunks(path: Path, size: int, *, first: int = 0) -> Iterator[pl.DataFrame]:
         yield rest
 
 
+def first(path: Path, count: int, *, variant: str | None = None) -> pl.DataFrame:
+    """Read the first rows to be mailed: `count` of them, or all that there are.
+
+    Of those who get one variant, or of all. Group by group, for a query over the whole
+    list holds many of them at once.
+    """
+    mailed = pl.col("status").is_null()
+    wanted = mailed if variant is None else mailed & (pl.col("variant") == variant)
+    found = pl.DataFrame()
+    for group in parquet.groups(path):
+        found = pl.concat([found, group.filter(wanted).head(count - found.height)])
+        if found.height == count:
+            break
+    return found
+
+
 def begins(rank: pl.Series, size: int, *, first: int = 0) -> pl.Series:
     """Tell which rows begin one of `chunks`, by their rank among those to be mailed."""
     return (rank - first * (rank >= first).cast(pl.Int64)) % size == 0

@@ -6,7 +6,7 @@ from urllib.parse import urlsplit
 
 import polars as pl
 
-from engine import pace, providers, render, results
+from engine import pace, providers, render, results, snapshot
 from engine.campaign import Campaign, is_inline, is_loopback
 from engine.lint import Finding
 from engine.lint.audience import Before
@@ -121,11 +121,7 @@ class Plan:
         Returns:
             The messages, and a sentence for each row that could not be rendered.
         """
-        scan = pl.scan_parquet(self.directory.recipients)
-        rows = scan.filter(pl.col("status").is_null())
-        if variant is not None:
-            rows = rows.filter(pl.col("variant") == variant)
-        chunk = rows.head(count).collect()
+        chunk = snapshot.first(self.directory.recipients, count, variant=variant)
         if not chunk.height:
             return Messages([], [], [], [], [], None, None), []
         rendered = self.renderer.render(chunk)
