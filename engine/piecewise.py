@@ -16,7 +16,7 @@ _END: Final = "\0end"  # a name that no list gives a column
 
 
 def collect(frame: pl.LazyFrame, rows: int) -> Iterator[pl.DataFrame]:
-    """Collect a frame in pieces.
+    """Collect a frame in pieces, each of one chunk.
 
     Args:
         frame: in its order.
@@ -34,7 +34,7 @@ def collect(frame: pl.LazyFrame, rows: int) -> Iterator[pl.DataFrame]:
         if not batch.height:
             continue
         ended = batch[_END][-1]
-        piece = batch.drop(_END).head(batch.height - ended)
+        piece = batch.drop(_END).head(batch.height - ended).rechunk()
         if piece.height:
             yield piece
     if not ended:

@@ -152,7 +152,10 @@ from engine.recipients import load
 def peak():  # not ru_maxrss: it begins with what the parent had
     return int(re.search("VmHWM:\\s+(\\d+)", Path("/proc/self/status").read_text())[1])
 frame = load(sys.argv[1])
-before, rows = peak(), 0
+before = peak()
+"""
+_THROUGH = f"""{_PEAK}
+rows = 0
 for batch in frame.collect_batches(chunk_size=10_000, lazy=True):
     rows += batch.height
 print(rows, (peak() - before) * 1024)
@@ -172,11 +175,35 @@ def test_a_columnar_file_is_not_read_ahead(folder: Path, suffix: str) -> None:
         frame.write_parquet(path, row_group_size=frame.height)
     else:
         frame.write_ipc(path)
-    command = [sys.executable, "-c", _PEAK, path]
+    command = [sys.executable, "-c", _THROUGH, path]
     told = subprocess.run(command, check=True, capture_output=True, text=True).stdout
     rows, more = map(int, told.split())
     assert frame.height == rows
     assert more < frame.estimated_size()
+
+
+_BUSY = f"""{_PEAK}
+import time
+from engine.parquet import GROUP
+from engine.piecewise import collect
+for piece in collect(frame, GROUP):
+    time.sleep(0.03)
+print((peak() - before) * 1024)
+"""
+
+
+def test_a_list_does_not_gather_while_its_reader_is_busy(folder: Path) -> None:
+    """Of ten million rows, a hundred megabytes more than of one million did."""
+    place = pl.int_range(2_000_000, eager=True).alias("n")
+    frame = place.to_frame().select(
+        pl.format("a cell of some letters {}", (pl.col("n") + c) % 997).alias(f"c{c}")
+        for c in range(6)
+    )
+    path = folder / "list.parquet"
+    frame.write_parquet(path)
+    command = [sys.executable, "-c", _BUSY, path]
+    told = subprocess.run(command, check=True, capture_output=True, text=True).stdout
+    assert int(told) < 0.45 * frame.estimated_size()
 
 
 @pytest.mark.parametrize("suffix", ["ndjson", "jsonl"])
