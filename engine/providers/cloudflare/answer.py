@@ -82,12 +82,16 @@ def outcomes(batch: Batch, response: Response) -> Outcomes:
     result = answer.get("result")
     result = result if isinstance(result, dict) else {}
     # Those that name somebody.
-    lists = {name: few for name in _LISTS if (few := _addresses(result.get(name)))}
+    lists = {
+        name: few
+        for name in _LISTS
+        if (listed := result.get(name)) and (few := _addresses(listed))
+    }
     success = flag(answer.get("success"))
     if success in NO and not lists:
         raise refused(response)
     name = identity(result.get("message_id"))
-    own = _key(batch.addresses[0])
+    own = batch.addresses[0]
     said = _word(own, lists, success=success or "", named=name is not None)
     if answer.get("errors") and said.status is Status.ACCEPTED:
         said = _CONTRADICTORY
@@ -108,7 +112,7 @@ def _word(
     One that is in no list is in doubt; but where there is nobody in any list, a success
     with the id of the message is a yes: no recipient is set apart from another.
     """
-    found = [name for name, several in lists.items() if own in map(_key, several)]
+    found = [name for name, several in lists.items() if _is_among(own, several)]
     no = [_REFUSED[name] for name in found if name in _REFUSED]
     taken = len(found) > len(no)
     if taken and (no or success in NO):
@@ -126,13 +130,13 @@ def _others(own: str, lists: Mapping[str, list[str]]) -> str | None:
         f"{one} {reason}"
         for name, reason in _REFUSED.items()
         for one in lists.get(name, ())
-        if _key(one) != own
+        if not _is_among(own, [one])
     ]
     return words(", ".join(told)) if told else None
 
 
 def _addresses(value: object) -> list[str]:
-    if not isinstance(value, list) or not value:
+    if not isinstance(value, list):
         return []
     if len(value) > _MOST:
         raise Unanswered(
@@ -144,7 +148,12 @@ def _addresses(value: object) -> list[str]:
     ]
 
 
-@lru_cache(256)  # an answer names again whom the request named
+def _is_among(address: str, several: list[str]) -> bool:
+    """Whether an answer names an address: as the request did, or in another form."""
+    return address in several or _key(address) in map(_key, several)
+
+
+@lru_cache(256)
 def _key(address: str) -> str:
     """Write an address so that the same one in another form is equal."""
     return ascii_domain(parse_mailbox(address).address.casefold()).casefold()
