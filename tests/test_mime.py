@@ -1,6 +1,7 @@
 """Messages as bytes: what a reader of mail finds in them is what was put in."""
 
 import base64
+import json
 import re
 from collections.abc import Callable
 from datetime import UTC, datetime
@@ -71,8 +72,8 @@ def wire(shared: Extras | None = None, sender: str | None = None, **row: Any) ->
     """Encode one message, and check what holds of every one."""
     given_fields: dict[str, Any] = {} if sender is None else {"sender": sender}
     run = envelope(extras=shared or Extras(), **given_fields)
-    (made,) = Skeleton(run).encode(messages(**row))
-    assert made.isascii()
+    (whole,) = Skeleton(run).encode(messages(**row))
+    made = whole.encode("ascii")
     assert b"\n" not in made.replace(b"\r\n", b"")
     assert b"\r" not in made.replace(b"\r\n", b"")
     assert b"\0" not in made
@@ -371,7 +372,8 @@ def test_every_row_of_a_batch_is_its_own() -> None:
         texts=None,
         extras=[Extras(attachments=(file,)), Extras()],
     )
-    first, second = map(read, Skeleton(envelope(text=False)).encode(rows))
+    made = Skeleton(envelope(text=False)).encode(rows)
+    first, second = (read(whole.encode()) for whole in made)
     assert (first["To"], first["Subject"]) == ("ann@a.example", "100 % sure")
     assert (second["To"], second["Subject"]) == ("bob@b.example", "%b %s")
     assert [part.get_filename() for part in first.iter_attachments()] == ["a.txt"]
@@ -424,7 +426,7 @@ def test_a_header_of_ours_is_not_written_twice(name: str) -> None:
 def test_a_local_part_beyond_ascii_is_written_in_utf_8() -> None:
     """RFC 6532: the caller decides whether such a message may leave."""
     (made,) = Skeleton(envelope()).encode(messages(address="zoë@münchen.example"))
-    assert "To: Ann <zoë@xn--mnchen-3ya.example>\r\n" in made.decode()
+    assert "To: Ann <zoë@xn--mnchen-3ya.example>\r\n" in made
 
 
 @pytest.mark.parametrize(
@@ -483,10 +485,10 @@ def test_a_text_is_encoded_as_little_as_it_can_be(text: str, encoding: bytes) ->
 def test_lines_of_an_encoded_text_are_76_long_at_most(text: str) -> None:
     """RFC 2045: a longer line is not quoted-printable or base64."""
     part = body(text)
-    lines = part.content.split(b"\r\n")
+    lines = json.loads(b'"%b"' % part.content).split("\r\n")
     if part.encoding != b"7bit":
         assert max(map(len, lines)) <= 76
-    assert not any(line.startswith((b".", b"--=_")) for line in lines)
+    assert not any(line.startswith((".", "--=_")) for line in lines)
 
 
 _WRITTEN = st.text(
@@ -511,7 +513,7 @@ def columns(draw: st.DrawFn) -> Texts:
 @example(texts=Texts(1, [b"C:\\\\n", [b"C:\\\\n"]]))
 def test_texts_that_share_most_are_encoded_as_each_alone(texts: Texts) -> None:
     """Whatever they share, and wherever the lines of it end."""
-    assert [*map(body, texts)] == [*bodies(texts)]
+    assert [*map(body, texts)] == bodies(texts)
 
 
 def test_a_message_has_a_body() -> None:

@@ -1,5 +1,8 @@
 """One part: 7bit, quoted-printable or base64, whichever fits the text.
 
+Contents are bytes as they stand in a JSON string, which is where messages go: lines
+that many messages share are escaped once.
+
 No encoded part has `--=_` at the beginning of a line, which is how the boundaries of a
 message begin: in quoted-printable two hexadecimal digits or a line end follow `=`, in
 base64 there is no `-`, and a text that has it is not sent as 7bit.
@@ -7,12 +10,17 @@ base64 there is no `-`, and a text that has it is not sent as 7bit.
 
 import binascii
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from functools import lru_cache
-from typing import NamedTuple
+from typing import Any, NamedTuple
+
+from engine.texts import inside
 
 #: How every boundary begins.
 BOUNDARY = "=_"
+
+#: As JSON has it.
+CRLF = inside("\r\n")
 
 _DELIMITER = f"--{BOUNDARY}".encode()
 #: RFC 5322 section 2.1.1, without CRLF.
@@ -40,7 +48,7 @@ class Body(NamedTuple):
 
     Attributes:
         encoding: the Content-Transfer-Encoding.
-        content: ASCII with CRLF, its last line ended.
+        content: ASCII with CRLF, its last line ended; in JSON.
     """
 
     encoding: bytes
@@ -51,13 +59,15 @@ class Lines(NamedTuple):
     """Lines of a text, one or more, without the end of the last.
 
     Attributes:
-        plain: as they are.
-        quoted: in quoted-printable, perhaps more lines.
+        raw: as they are.
+        plain: as they are, in JSON.
+        quoted: in quoted-printable, perhaps more lines; in JSON.
         odd: bytes that are no plain ASCII.
         size: bytes, with an end of one byte for each line.
         tame: whether they survive as they are: plain, not long, no dot at a start.
     """
 
+    raw: bytes
     plain: bytes
     quoted: bytes
     odd: int
@@ -65,51 +75,84 @@ class Lines(NamedTuple):
     tame: bool
 
 
+#: Lines that each of many texts has for itself, or that all of them have.
+Column = Lines | Sequence[Lines]
+
+
 def body(text: str) -> Body:
     """Encode text; every kind of line end becomes CRLF, and the last line has one."""
     if "\r" in text:
         text = text.replace("\r\n", "\n").replace("\r", "\n")
     encoded = line if len(text) > _REMEMBERED else _line_again
-    return whole([*map(encoded, text.removesuffix("\n").split("\n"))])
+    parts = map(encoded, text.removesuffix("\n").split("\n"))
+    return _fitting(zip(*parts, strict=True))
 
 
-def whole(parts: Sequence[Lines]) -> Body:
-    """Return the part that has these lines, in the encoding that fits all of them."""
-    plain, quoted, odd, size, tame = zip(*parts, strict=True)
+def wholes(columns: Sequence[Column]) -> list[Body]:
+    """Return the part of each of many texts, as `body` does.
+
+    Args:
+        columns: their lines, in order; a column, or more, has lines for each of them.
+    """
+    count = next(len(column) for column in columns if not isinstance(column, Lines))
+    fields = [
+        [[value] * count for value in column]
+        if isinstance(column, Lines)
+        else zip(*column, strict=True)
+        for column in columns
+    ]
+    each = (zip(*field, strict=True) for field in zip(*fields, strict=True))
+    return [*map(_fitting, zip(*each, strict=True))]
+
+
+def _fitting(lines: Iterable[Any]) -> Body:
+    """Return the part that has these lines, in the encoding that fits all of them.
+
+    Args:
+        lines: what `Lines` has, of all of them: a sequence each.
+    """
+    raw, plain, quoted, odd, size, tame = lines
     if all(tame):
-        return Body(b"7bit", b"\r\n".join(plain) + b"\r\n")
-    if sum(odd) * _BASE64_PAYS > sum(size):
-        text = b"\r\n".join(plain) + b"\r\n"
-        return Body(b"base64", lines(binascii.b2a_base64(text, newline=False)))
-    return Body(b"quoted-printable", b"\r\n".join(quoted) + b"\r\n")
+        return Body(b"7bit", CRLF.join(plain) + CRLF)
+    if sum(odd) * _BASE64_PAYS <= sum(size):
+        return Body(b"quoted-printable", CRLF.join(quoted) + CRLF)
+    text = b"\r\n".join(raw) + b"\r\n"
+    encoded = cut(binascii.b2a_base64(text, newline=False))
+    return Body(b"base64", inside(encoded.decode()))
 
 
 def several(texts: Sequence[str]) -> Lines:
     """Encode lines that always stand together."""
-    plain, quoted, odd, size, tame = zip(*map(line, texts), strict=True)
+    raw, plain, quoted, odd, size, tame = zip(*map(line, texts), strict=True)
     return Lines(
-        b"\r\n".join(plain), b"\r\n".join(quoted), sum(odd), sum(size), all(tame)
+        b"\r\n".join(raw),
+        CRLF.join(plain),
+        CRLF.join(quoted),
+        sum(odd),
+        sum(size),
+        all(tame),
     )
 
 
 def line(text: str) -> Lines:
     """Encode one line."""
-    plain = text.encode()
-    size = len(plain)
-    odd = len(plain.translate(None, _PLAIN))
-    if not odd and size <= _QUOTED_LINE and not _QUOTABLE.search(plain):
-        return Lines(plain, plain, 0, size + 1, tame=True)
-    wild = odd or size > _LONGEST_LINE or _DELIMITER in plain
+    raw, plain = text.encode(), inside(text)
+    size = len(raw)
+    odd = len(raw.translate(None, _PLAIN))
+    if not odd and size <= _QUOTED_LINE and not _QUOTABLE.search(raw):
+        return Lines(raw, plain, plain, 0, size + 1, tame=True)
+    wild = odd or size > _LONGEST_LINE or _DELIMITER in raw
     # With its end: a space before it must be written as `=20`.
-    quoted = binascii.b2a_qp(plain + b"\n")
+    quoted = binascii.b2a_qp(raw + b"\n")
     if quoted[:1] == b"." or any(mark in quoted for mark in _UNTIDY):
         quoted = b"\n".join(map(_tidied, quoted.split(b"\n")))
     return Lines(
+        raw,
         plain,
-        quoted[:-1].replace(b"\n", b"\r\n"),
+        inside(quoted[:-1].decode().replace("\n", "\r\n")),
         odd,
         size + 1,
-        tame=not (wild or plain.startswith(b".")),
+        tame=not (wild or raw.startswith(b".")),
     )
 
 
@@ -117,10 +160,10 @@ def line(text: str) -> Lines:
 _line_again = lru_cache(2048)(line)
 
 
-def lines(encoded: bytes) -> bytes:
+def cut(encoded: bytes) -> bytes:
     """Cut base64 into lines of 76 characters, each ended."""
-    cut = range(0, len(encoded), _BASE64_LINE)
-    return b"".join([encoded[at : at + _BASE64_LINE] + b"\r\n" for at in cut])
+    starts = range(0, len(encoded), _BASE64_LINE)
+    return b"".join([encoded[at : at + _BASE64_LINE] + b"\r\n" for at in starts])
 
 
 def _tidied(line: bytes) -> bytes:

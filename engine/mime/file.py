@@ -1,4 +1,4 @@
-"""One attachment: its header and its lines.
+"""One attachment: its header and its lines, as they stand in a JSON string.
 
 The header is folded by the standard library, which knows RFC 2231: file names beyond
 ASCII, and long ones.
@@ -11,7 +11,8 @@ from email.policy import SMTP
 from typing import NamedTuple
 
 from engine.message import HEADER_UNSAFE, Attachment
-from engine.mime.body import lines
+from engine.mime.body import cut
+from engine.texts import inside
 
 #: RFC 2045 section 5.1: `type/subtype`, and perhaps parameters.
 _KIND = re.compile(r"[\w!#$&^.+-]+/[\w!#$&^.+-]+\s*(;.*)?", re.ASCII)
@@ -26,7 +27,7 @@ _KEPT = 16 * 1024 * 1024
 
 
 class File(NamedTuple):
-    """One attachment.
+    """One attachment, in JSON.
 
     Attributes:
         head: the value of Content-Type, and the further fields of its header.
@@ -59,7 +60,8 @@ def encoded(attachment: Attachment, *, shown: bool) -> File:
     if shown:
         head += b"\r\nContent-ID: <%b>" % _content_id(attachment)
     head = head.removeprefix(b"Content-Type: ")
-    return File(head, lines(attachment.content.encode("ascii")))
+    content = cut(attachment.content.encode("ascii"))
+    return File(inside(head.decode()), inside(content.decode()))
 
 
 def _content_id(attachment: Attachment) -> bytes:

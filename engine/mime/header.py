@@ -10,6 +10,7 @@ by different readers.
 
 import binascii
 import re
+from functools import lru_cache
 from typing import Final
 
 from engine.message import HEADER_UNSAFE
@@ -39,7 +40,8 @@ _PLAIN = re.compile(r"[A-Za-z0-9!*+/-]")
 _REMEMBERED = 1 << 12
 
 
-def text(value: str, *, used: int) -> bytes:
+@lru_cache(2048)  # many subjects are alike
+def text(value: str, *, used: int) -> str:
     """Return free text, such as a subject.
 
     Raises:
@@ -48,14 +50,14 @@ def text(value: str, *, used: int) -> bytes:
     _check(value)
     if value.isascii() and "=?" not in value and value.strip(" ") == value:
         if used + len(value) <= _LINE:
-            return value.encode()
+            return value
         words = _SPACED.findall(value)
         if len(max(words, key=len)) <= _LONGEST_LINE - used:
             return _folded(words, used)
     return _encoded_words(value, used)
 
 
-def mailbox(box: Mailbox, *, used: int) -> bytes:
+def mailbox(box: Mailbox, *, used: int) -> str:
     """Return a name and an address, or an address alone where the name is empty.
 
     Raises:
@@ -67,14 +69,14 @@ def mailbox(box: Mailbox, *, used: int) -> bytes:
         raise ValueError(f"{box.address!r} is not an address")
     name = box.name.strip(" ")
     if not name:
-        return address.encode()
+        return address
     shown = _phrase(name, used)
-    last = len(shown) - shown.rfind(b"\n") - 1 + (0 if b"\n" in shown else used)
-    fold = b"\r\n" if last + len(address) + 3 > _LINE else b""
-    return b"%b%b <%b>" % (shown, fold, address.encode())
+    last = len(shown) - shown.rfind("\n") - 1 + (0 if "\n" in shown else used)
+    fold = "\r\n" if last + len(address) + 3 > _LINE else ""
+    return f"{shown}{fold} <{address}>"
 
 
-def mailboxes(boxes: list[Mailbox], *, used: int) -> bytes:
+def mailboxes(boxes: list[Mailbox], *, used: int) -> str:
     """Return a list of addresses, one a line.
 
     Raises:
@@ -82,7 +84,7 @@ def mailboxes(boxes: list[Mailbox], *, used: int) -> bytes:
     """
     first, *rest = boxes
     lines = [mailbox(first, used=used), *(mailbox(box, used=1) for box in rest)]
-    return b",\r\n ".join(lines)
+    return ",\r\n ".join(lines)
 
 
 def _check(value: str) -> None:
@@ -90,7 +92,7 @@ def _check(value: str) -> None:
         raise ValueError(f"{value[:80]!r} has a control character in a header")
 
 
-def _folded(words: list[str], used: int) -> bytes:
+def _folded(words: list[str], used: int) -> str:
     """Break lines before words, each of which has its leading spaces."""
     line, lines = "", []
     for word in words:
@@ -98,15 +100,15 @@ def _folded(words: list[str], used: int) -> bytes:
             lines.append(line)
             line, used = "", 0
         line += word
-    return "\r\n".join([*lines, line]).encode()
+    return "\r\n".join([*lines, line])
 
 
-def _phrase(name: str, used: int) -> bytes:
+def _phrase(name: str, used: int) -> str:
     _check(name)
     if name.isascii() and used + len(name) <= _LINE and "=?" not in name:
         if _ATOMS.fullmatch(name):
-            return name.encode()
-        return b'"%b"' % _QUOTABLE.sub(r"\\\1", name).encode()
+            return name
+        return '"{}"'.format(_QUOTABLE.sub(r"\\\1", name))
     return _encoded_words(name, used)
 
 
@@ -129,7 +131,7 @@ class _Quoted(dict[int, str]):
 _QUOTED: Final = _Quoted()
 
 
-def _encoded_words(value: str, used: int) -> bytes:
+def _encoded_words(value: str, used: int) -> str:
     """Write text as encoded words, `q` or `b`, whichever is shorter."""
     room = max(_ROOM - used + 1, _LEAST)  # the first line has no leading space
     quoted = value.translate(_QUOTED)
@@ -143,7 +145,7 @@ def _encoded_words(value: str, used: int) -> bytes:
     else:
         units = [_QUOTED[ord(character)] for character in value]
         kind, words = "q", _packed(units, [*map(len, units)], room, _ROOM)
-    return "\r\n ".join(f"{_START}{kind}?{word}{_END}" for word in words).encode()
+    return "\r\n ".join(f"{_START}{kind}?{word}{_END}" for word in words)
 
 
 def _base64(piece: str) -> str:

@@ -19,7 +19,7 @@ from engine.proof.looking import CLIPPED, LONG_SUBJECT
 #: Lines of base64 in a row that are shown of an attachment.
 _SHOWN_LINES: Final = 6
 _BASE64: Final = re.compile(
-    rb"((?:[A-Za-z0-9+/]{76}\r\n){%d})((?:[A-Za-z0-9+/]{76}\r\n)+)" % _SHOWN_LINES
+    rf"((?:[A-Za-z0-9+/]{{76}}\r\n){{{_SHOWN_LINES}}})((?:[A-Za-z0-9+/]{{76}}\r\n)+)"
 )
 _REMOTE: Final = re.compile(
     r"""<(?:img|input)\b[^>]*\ssrc\s*=\s*["']?\s*(?:https?:)?//|url\(\s*["']?https?:""",
@@ -150,14 +150,14 @@ def _source(messages: Messages, envelope: Envelope) -> tuple[list[list[str]], st
         (whole,) = mime.Skeleton(envelope).encode(messages)
     except ValueError as error:
         return [], f"It cannot be written as a mail: {error}"
-    parsed = email.message_from_bytes(whole, policy=default)
+    parsed = email.message_from_bytes(whole.encode(), policy=default)
     fields = [[name, str(value)] for name, value in parsed.items()]
-    return fields, _BASE64.sub(_cut, whole).decode(errors="replace")
+    return fields, _BASE64.sub(_cut, whole)
 
 
-def _cut(found: re.Match[bytes]) -> bytes:
-    lines = found[2].count(b"\r\n")
-    return found[1] + f"… {lines:,} lines more …\r\n".encode()
+def _cut(found: re.Match[str]) -> str:
+    lines = found[2].count("\r\n")
+    return f"{found[1]}… {lines:,} lines more …\r\n"
 
 
 def _beside(extras: Extras, envelope: Envelope) -> Iterator[list[str]]:

@@ -118,7 +118,7 @@ def test_a_whole_message_is_sent_as_the_document_says() -> None:
     (whole,) = Skeleton(envelope()).encode(messages())
     assert sent == {
         "from": "hello@harbour.example",
-        "mime_message": whole.decode("ascii"),
+        "mime_message": whole,
         "recipients": [ANN],
     }
     assert b"Subject: =?utf-8?q?Ol=C3=A1?=\\r\\n" in request.body

@@ -198,8 +198,7 @@ class Cloudflare:
     def _raw(self, messages: Messages) -> list[bytes]:
         form = Form(len(messages))
         form.fixed("from", _bare(self._envelope.sender))
-        whole = self._skeleton.encode(messages)
-        form.column("mime_message", (message.decode() for message in whole))
+        form.text("mime_message", self._skeleton.encode(messages))
         if messages.extras is None:
             copies: Iterable[list[str]] = repeat(
                 _copies(self._envelope.extras), len(messages)

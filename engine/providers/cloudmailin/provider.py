@@ -253,8 +253,7 @@ class CloudMailin:
         form.extras(self._envelope, messages, field.of_raw)
         if messages.extras is not None:
             messages = replace(messages, extras=[*map(self._classed, messages.extras)])
-        whole = self._skeleton.encode(messages)
-        form.column("raw", (message.decode() for message in whole))
+        form.text("raw", self._skeleton.encode(messages))
         return form.rows()
 
     def _common(self, form: Form) -> None:
