@@ -158,7 +158,7 @@ def projected(
     """Give each row of a run its outcome by the journal: see `results.project`."""
     return results.project(
         directory.recipients,
-        journal.batches(),
+        journal.records(),
         journal.row_outcomes(),
         results.Header.of(manifest),
         findings=journal.findings(),

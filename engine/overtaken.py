@@ -109,7 +109,7 @@ async def _write_down(journal: Journal, old: Run, words: "_Words") -> None:
             results.write(
                 directory.results,
                 directory.recipients,
-                journal.batches(),
+                journal.records(),
                 journal.row_outcomes(),
                 results.Header.of(manifest),
                 findings=journal.findings(),

@@ -115,7 +115,7 @@ async def reconcile(
         counts = results.write(
             directory.results,
             directory.recipients,
-            journal.batches(),
+            journal.records(),
             journal.row_outcomes(),
             header,
             findings=journal.findings(),

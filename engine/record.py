@@ -95,6 +95,29 @@ class BatchRecord:
 
 
 @dataclass(frozen=True, slots=True)
+class LandingRecord:
+    """What came of batches of one row each that were answered together: columns.
+
+    Each is done, by its first request.
+
+    Attributes:
+        ids: of the batches.
+        rows: 0-based input positions, ascending.
+        outcomes: one per batch.
+        http_statuses: of the answer, or None.
+        started_at: when its request began, microseconds since 1970, UTC.
+        seconds: that it took.
+    """
+
+    ids: list[str]
+    rows: list[int]
+    outcomes: Outcomes
+    http_statuses: list[int | None]
+    started_at: list[int]
+    seconds: list[float]
+
+
+@dataclass(frozen=True, slots=True)
 class RowOutcome:
     """The outcome of a row that was settled without a request.
 

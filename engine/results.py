@@ -21,8 +21,15 @@ import polars as pl
 from engine import parquet, rundir
 from engine.errors import BrokenPromise, JournalError, RunError
 from engine.manifest import Manifest
+from engine.moment import after, to_micros
 from engine.outcome import Outcomes, Status
-from engine.record import BatchRecord, BatchState, RowFinding, RowOutcome
+from engine.record import (
+    BatchRecord,
+    BatchState,
+    LandingRecord,
+    RowFinding,
+    RowOutcome,
+)
 from engine.rundir import RunDirectory
 
 COLUMNS: dict[str, pl.DataType] = {
@@ -62,9 +69,11 @@ SETTLED = {
 _OF_ROWS = {
     name: SETTLED[name] for name in ("row", "status", "reason", "detail", "provider_id")
 }
+#: Moments are counted first: so many of them alone take polars as long as all else.
 _OF_RECORDS = {
     "rows": pl.UInt32(),
     **{name: kind for name, kind in SETTLED.items() if name not in _OF_ROWS},
+    "settled_at": pl.Int64(),
 }
 #: What is read of the snapshot.
 _PLANNED = (
@@ -88,8 +97,8 @@ FOUND = {
 }
 MOST_ATTEMPTS = 2**16 - 1
 
-Record = BatchRecord | RowOutcome
-R = TypeVar("R", BatchRecord | RowOutcome, RowFinding)
+Record = BatchRecord | LandingRecord | RowOutcome
+R = TypeVar("R", BatchRecord | LandingRecord | RowOutcome, RowFinding)
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,7 +128,7 @@ class Header:
 def write(
     path: Path,
     recipients: Path,
-    batches: Iterable[BatchRecord],
+    batches: Iterable[BatchRecord | LandingRecord],
     skipped: Iterable[RowOutcome],
     header: Header,
     *,
@@ -269,7 +278,7 @@ def _counted(path: Path, rows: int) -> dict[Status, int]:
 
 def project(
     recipients: Path,
-    batches: Iterable[BatchRecord],
+    batches: Iterable[BatchRecord | LandingRecord],
     skipped: Iterable[RowOutcome],
     header: Header,
     *,
@@ -332,7 +341,9 @@ class _Ahead(Generic[R]):
 
 
 def _first_row(record: Record | RowFinding) -> int:
-    return record.rows[0] if isinstance(record, BatchRecord) else record.row
+    if isinstance(record, RowOutcome | RowFinding):
+        return record.row
+    return record.rows[0]
 
 
 def _found(findings: Iterable[RowFinding], first: int) -> pl.DataFrame:
@@ -405,8 +416,8 @@ def _join(group: pl.DataFrame, settled: pl.DataFrame, header: Header) -> pl.Data
 class _Gathered:
     """Settled rows on their way into a frame: a column each of rows and of records.
 
-    What is the same for all rows of a record is turned into columns once a record:
-    65 536 moments alone take polars 100 ms.
+    What is the same for all rows of a record is turned into columns once a record. A
+    landing counts as records of one row each.
     """
 
     def __init__(self) -> None:
@@ -415,34 +426,47 @@ class _Gathered:
 
     def add(self, record: Record) -> None:
         if isinstance(record, RowOutcome):
-            self._extend(
+            self._add_rows(
                 [record.row], [record.status], [record.reason], [record.detail], [None]
             )
-            self._append(1, None, 0, None, record.settled_at, None)
-        elif (outcomes := _told(record)) is not None:
-            self._extend(
-                record.rows,
-                _own(record, outcomes),
-                outcomes.reasons,
-                outcomes.details,
-                outcomes.provider_ids,
+            settled_at = [to_micros(record.settled_at)]
+            self._add_records([1], [None], [0], [None], settled_at, [None])
+        elif isinstance(record, LandingRecord):
+            told = record.outcomes
+            self._add_outcomes(record.rows, told.statuses, told)
+            ones = [1] * len(record.rows)
+            self._add_records(
+                ones,
+                record.ids,
+                ones,
+                record.http_statuses,
+                map(after, record.started_at, record.seconds),
+                [seconds * 1000 for seconds in record.seconds],
             )
-            self._append(
-                len(record.rows),
-                record.id,
-                min(record.attempts, MOST_ATTEMPTS),
-                record.http_status,
-                record.settled_at,
-                record.latency_ms,
+        elif (outcomes := _told(record)) is not None:
+            self._add_outcomes(record.rows, _own(record, outcomes), outcomes)
+            at = record.settled_at
+            self._add_records(
+                [len(record.rows)],
+                [record.id],
+                [min(record.attempts, MOST_ATTEMPTS)],
+                [record.http_status],
+                [None if at is None else to_micros(at)],
+                [record.latency_ms],
             )
 
-    def _extend(self, *columns: Iterable[object]) -> None:
+    def _add_outcomes(
+        self, rows: list[int], statuses: Sequence[Status | None], told: Outcomes
+    ) -> None:
+        self._add_rows(rows, statuses, told.reasons, told.details, told.provider_ids)
+
+    def _add_rows(self, *columns: Iterable[object]) -> None:
         for kept, values in zip(self._rows.values(), columns, strict=True):
             kept.extend(values)
 
-    def _append(self, *values: object) -> None:
-        for kept, value in zip(self._records.values(), values, strict=True):
-            kept.append(value)
+    def _add_records(self, *columns: Iterable[object]) -> None:
+        for kept, values in zip(self._records.values(), columns, strict=True):
+            kept.extend(values)
 
     def frame(self) -> pl.DataFrame:
         """Return what was gathered."""
@@ -450,7 +474,8 @@ class _Gathered:
         record = pl.int_range(pl.len()).repeat_by("rows").explode()
         of_each = records[records.select(record).to_series()].drop("rows")
         frame = pl.DataFrame(self._rows, schema=_OF_ROWS).hstack(of_each)
-        return frame.filter(pl.col("status").is_not_null()).select(SETTLED.keys())
+        told = frame.filter(pl.col("status").is_not_null())
+        return told.select(SETTLED.keys()).cast({"settled_at": SETTLED["settled_at"]})
 
 
 def _told(record: BatchRecord) -> Outcomes | None:

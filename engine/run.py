@@ -444,7 +444,7 @@ class Run:
             counted = results.write(
                 directory.results,
                 directory.recipients,
-                journal.batches(),
+                journal.records(),
                 journal.row_outcomes(),
                 results.Header.of(manifest),
                 findings=journal.findings(),

@@ -13,6 +13,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import polars as pl
 import pytest
 import trio
 from hypothesis import given, settings
@@ -24,6 +25,7 @@ from engine.journal.pages import PAGE
 from engine.journal.schema import MOST_ALOFT
 from engine.outcome import Outcomes, Status
 from engine.record import Attempt, BatchState, RowFinding, RowOutcome
+from engine.results import Header, project
 
 NOON = datetime(2026, 11, 29, 12, tzinfo=UTC)
 ANN = "ann@inbox.example"
@@ -173,7 +175,21 @@ def known(journal: Journal, drawn: list[Call]) -> Any:
         [journal.marks(total, [state]) for state in BatchState],
         [journal.attempts(batch) for batch in ids],
         [(journal.knows(batch), journal.doubt_of(batch)) for batch in ids],
+        results_of(journal, total),
     )
+
+
+def results_of(journal: Journal, total: int) -> list[tuple[Any, ...]]:
+    """Lay a journal's outcomes over a list of so many rows, as results do."""
+    with tempfile.TemporaryDirectory() as folder:
+        recipients = Path(folder) / "recipients.parquet"
+        texts = dict.fromkeys(("key", "address", "message_id"), "x")
+        nothing = dict.fromkeys(("status", "reason", "detail", "variant"), None)
+        rows = pl.DataFrame({"row": range(total), **texts, **nothing})
+        rows.cast({"row": pl.UInt64, pl.Null: pl.String}).write_parquet(recipients)
+        header = Header("c", "r", "cloudmails", "m", "1", NOON)
+        told = project(recipients, journal.records(), journal.row_outcomes(), header)
+        return pl.concat(told).rows()
 
 
 @settings(max_examples=40, deadline=None)

@@ -298,7 +298,7 @@ def _make_results(made: RunDirectory, anew: Manifest) -> None:
         results.write(
             made.results,
             made.recipients,
-            () if journal is None else journal.batches(),
+            () if journal is None else journal.records(),
             () if journal is None else journal.row_outcomes(),
             results.Header.of(anew),
             findings=() if journal is None else journal.findings(),

@@ -14,12 +14,13 @@ from typing import Final, NamedTuple
 
 from engine.errors import BrokenPromise
 from engine.journal import store, volley
-from engine.journal.codec import pack_members, pack_statuses, tally, to_micros
+from engine.journal.codec import pack_members, pack_statuses, tally
 from engine.journal.commit import GroupCommit
 from engine.journal.entry import DEPTHS, Entry
 from engine.journal.rows import Rows
 from engine.journal.store import Move
 from engine.journal.volley import Answered
+from engine.moment import to_micros
 from engine.outcome import Outcomes, Status
 from engine.record import Attempt, BatchState
 

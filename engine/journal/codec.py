@@ -10,13 +10,14 @@ Python; `repr` follows the Unicode tables of the version.
 """
 
 import zlib
-from collections.abc import Iterable, Sequence
-from datetime import UTC, datetime, timedelta
+from collections.abc import Iterable, Iterator, Sequence
+from datetime import datetime
 from itertools import compress, pairwise
 from typing import Any, Final, NamedTuple, TypeVar
 
 import orjson
 
+from engine.moment import after, from_micros, to_micros
 from engine.outcome import Outcomes, Status
 from engine.record import Attempt
 
@@ -41,9 +42,6 @@ ID_BYTES: Final = 16
 
 #: Shorter texts grow when deflated: one 36-character id takes 53 bytes, not 51.
 _DEFLATE_FROM: Final = 128
-
-_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
-_MICROSECOND: Final = timedelta(microseconds=1)
 
 
 def pack_statuses(statuses: Sequence[Status]) -> str:
@@ -202,7 +200,21 @@ class Ended(NamedTuple):
     @property
     def ended_at(self) -> datetime:
         """When the request ended, UTC."""
-        return from_micros(self.started_at + round(self.seconds * 1e6))
+        return from_micros(after(self.started_at, self.seconds))
+
+
+class Ends(NamedTuple):
+    """`Ended` of several, by columns."""
+
+    started_at: list[int]
+    seconds: list[float]
+    result: list[str]
+    http_status: list[int | None]
+    detail: list[str | None]
+
+    def each(self) -> Iterator[Ended]:
+        """Yield them one by one."""
+        return map(Ended, *self)
 
 
 def ended(attempt: Attempt) -> Ended:
@@ -222,9 +234,9 @@ def pack_ended(each: Iterable[Ended]) -> str:
     return _packed([_narrow(column) for column in columns]).decode()
 
 
-def unpack_ended(packed: str, count: int) -> list[Ended]:
+def unpack_ended(packed: str, count: int) -> Ends:
     """Undo `pack_ended`."""
-    return [*map(Ended, *_widened(orjson.loads(packed), count))]
+    return Ends(*_widened(orjson.loads(packed), count))
 
 
 def bits(mask: int) -> list[int]:
@@ -263,14 +275,3 @@ def seal(*columns: str | bytes | float | None, after: int = 0) -> int:
 def seal_bytes(content: bytes | None, *, after: int) -> int:
     """Compute the checksum of a long field."""
     return zlib.crc32(content or b"", after)
-
-
-def to_micros(moment: datetime) -> int:
-    """Count microseconds since 1970-01-01 UTC."""
-    return (moment - _EPOCH) // _MICROSECOND
-
-
-def from_micros(micros: int) -> datetime:
-    """Undo `to_micros`; UTC."""
-    # Exact until the year 2242: a float of so many seconds has steps of 0.24 us.
-    return datetime.fromtimestamp(micros / 1e6, UTC)

@@ -6,13 +6,15 @@ twice.
 """
 
 from collections import defaultdict
+from collections.abc import Iterator
 from typing import Final, NamedTuple
 
 from engine.journal import store, volley
 from engine.journal.commit import Fetch
 from engine.journal.entry import DEPTHS
 from engine.journal.store import Row
-from engine.record import BatchRecord
+from engine.journal.volley import Landing, Volley
+from engine.record import BatchRecord, LandingRecord
 
 #: Batches, or volleys, read at a time: 64 of 1000 rows are about 1.5 MB. More than a
 #: volley has members: so a page that ends before one has something in it.
@@ -54,7 +56,7 @@ def _end(row: Row) -> int:
     return int(row[1]) * DEPTHS + DEPTHS - 1
 
 
-def records(page: Page) -> list[BatchRecord]:
+def batches(page: Page) -> list[BatchRecord]:
     """Return the batches of a page by their lowest row, a split one before its parts.
 
     Raises:
@@ -64,13 +66,38 @@ def records(page: Page) -> list[BatchRecord]:
     if not page.volleys:
         return alone
     apart = {row[3] for row in page.batches}
+    for found, landings in _volleys(page):
+        alone += volley.records(found, landings, apart)
+    return sorted(alone, key=_lowest)
+
+
+def records(page: Page) -> list[BatchRecord | LandingRecord]:
+    """Return the same, but for what has landed: that is a record for all together.
+
+    Raises:
+        Damage: a record is not as it was written.
+    """
+    found: list[BatchRecord | LandingRecord] = [*store.batches(page.batches)]
+    if not page.volleys:
+        return found
+    apart = {row[3] for row in page.batches}
+    for flown, landings in _volleys(page):
+        landed = [volley.landed(flown, landing) for landing in landings]
+        found += landed
+        if sum(len(record.rows) for record in landed) < len(flown.rows):
+            told = apart.union(*[record.rows for record in landed])
+            found += volley.records(flown, (), told)
+    return sorted(found, key=_lowest)
+
+
+def _volleys(page: Page) -> Iterator[tuple[Volley, list[Landing]]]:
+    """Yield each volley of a page, with its landings."""
     landings = defaultdict(list)
     for landing in map(volley.landing, page.landings):
         landings[landing.volley].append(landing)
     for found in map(volley.volley, page.volleys):
-        alone += volley.records(found, landings[found.low], apart)
-    return sorted(alone, key=_lowest)
+        yield found, landings[found.low]
 
 
-def _lowest(batch: BatchRecord) -> int:
-    return batch.rows[0]
+def _lowest(record: BatchRecord | LandingRecord) -> int:
+    return record.rows[0]

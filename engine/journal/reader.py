@@ -11,13 +11,21 @@ from pathlib import Path
 from typing import Final, TypeVar
 
 from engine.journal import pages, store, volley
-from engine.journal.codec import from_micros
 from engine.journal.commit import GroupCommit
 from engine.journal.entry import Entry
 from engine.journal.file import trouble
+from engine.journal.pages import Page
 from engine.journal.volley import Landing
+from engine.moment import from_micros
 from engine.outcome import Status
-from engine.record import Attempt, BatchRecord, BatchState, RowFinding, RowOutcome
+from engine.record import (
+    Attempt,
+    BatchRecord,
+    BatchState,
+    LandingRecord,
+    RowFinding,
+    RowOutcome,
+)
 
 R = TypeVar("R")
 T = TypeVar("T")
@@ -62,11 +70,22 @@ class Reader:
         Raises:
             JournalError: a record is damaged.
         """
+        return self._paged(pages.batches)
+
+    def records(self) -> Iterator[BatchRecord | LandingRecord]:
+        """Read the same with less to do: what has landed together as one record.
+
+        Raises:
+            JournalError: a record is damaged.
+        """
+        return self._paged(pages.records)
+
+    def _paged(self, read: Callable[[Page], list[T]]) -> Iterator[T]:
         after = -1
         while after < pages.LAST:
             with self._writer.reading() as fetch:
                 page = pages.page(fetch, after)
-            yield from self._checked(pages.records, page)
+            yield from self._checked(read, page)
             after = page.last
 
     def row_outcomes(self) -> Iterator[RowOutcome]:

@@ -174,10 +174,11 @@ def _batch(row: store.Row, cleaner: Cleaner) -> tuple[str, bytes | None, int] | 
 
 def _landing(row: store.Row, members: list[int], cleaner: Cleaner) -> store.Row:
     """Return the record of a landing anew; the same if nothing is to be changed."""
-    _, places, outcomes, ended = volley.landing(row)
+    _, places, outcomes, ends = volley.landing(row)
     rows = [members[place] for place in places]
     own = not set(cleaner.rows).isdisjoint(rows)
     text = cleaner.own if own else cleaner.text
+    ended = [*ends.each()]
     told = [
         end if end.detail is None else end._replace(detail=text(end.detail))
         for end in ended

@@ -9,13 +9,11 @@ from typing import Any, Final, NamedTuple
 from engine.journal.codec import (
     Damage,
     clean,
-    from_micros,
     last_attempt,
     pack_texts,
     seal,
     seal_bytes,
     tally,
-    to_micros,
     unpack_attempt,
     unpack_members,
     unpack_outcomes,
@@ -23,6 +21,7 @@ from engine.journal.codec import (
 )
 from engine.journal.entry import DEPTHS, Entry
 from engine.journal.schema import doubtful
+from engine.moment import from_micros, to_micros
 from engine.outcome import Outcomes, Status
 from engine.record import Attempt, BatchRecord, BatchState, RowFinding, RowOutcome
 

@@ -16,10 +16,9 @@ import orjson
 from engine.journal.codec import (
     ID_BYTES,
     Damage,
-    Ended,
+    Ends,
     bits,
     ended,
-    from_micros,
     pack_ended,
     pack_members,
     pack_statuses,
@@ -32,8 +31,9 @@ from engine.journal.codec import (
 )
 from engine.journal.entry import DEPTHS, Aloft, Entry
 from engine.journal.schema import MOST_ALOFT
+from engine.moment import from_micros
 from engine.outcome import Outcomes
-from engine.record import Attempt, BatchRecord, BatchState
+from engine.record import Attempt, BatchRecord, BatchState, LandingRecord
 
 Row = tuple[Any, ...]
 
@@ -265,13 +265,13 @@ class Landing(NamedTuple):
         volley: its lowest row.
         places: of the batches among those of the volley, ascending.
         outcomes: one per batch.
-        ended: how the request of each did.
+        ends: how the request of each ended.
     """
 
     volley: int
     places: list[int]
     outcomes: Outcomes
-    ended: list[Ended]
+    ends: Ends
 
 
 def landing(row: Row) -> Landing:
@@ -298,7 +298,7 @@ def records(
     for _, places, outcomes, ends in landings:
         each = zip(
             places,
-            ends,
+            ends.each(),
             outcomes.statuses,
             outcomes.reasons,
             outcomes.details,
@@ -341,6 +341,18 @@ def records(
     return [found[place] for place in sorted(found)]
 
 
+def landed(volley: Volley, landing: Landing) -> LandingRecord:
+    """Return what came of the batches of a landing."""
+    return LandingRecord(
+        ids=[volley.ids[place] for place in landing.places],
+        rows=[volley.rows[place] for place in landing.places],
+        outcomes=landing.outcomes,
+        http_statuses=landing.ends.http_status,
+        started_at=landing.ends.started_at,
+        seconds=landing.ends.seconds,
+    )
+
+
 def aloft(
     volley: Volley, landings: Iterable[Landing], apart: Collection[int]
 ) -> list[Entry]:
@@ -380,7 +392,7 @@ def attempts(
             end.detail,
         )
         for landing in landings
-        for at, end in zip(landing.places, landing.ended, strict=True)
+        for at, end in zip(landing.places, landing.ends.each(), strict=True)
         if at == place
     ]
 
