@@ -516,6 +516,12 @@ def test_texts_that_share_most_are_encoded_as_each_alone(texts: Texts) -> None:
     assert [*map(body, texts)] == bodies(texts)
 
 
+def test_no_messages_are_none() -> None:
+    """Of a chunk in which nothing can be sent nothing is left."""
+    nothing = Messages([], [], [], [], [], None, Texts(0, [b"Hello", []]))
+    assert not Skeleton(envelope()).encode(nothing)
+
+
 def test_a_message_has_a_body() -> None:
     """Neither HTML nor text is a mistake of the caller."""
     with pytest.raises(ValueError, match="neither"):

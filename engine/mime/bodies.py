@@ -81,7 +81,7 @@ def _each(
 ) -> list[Lines | None]:
     """Encode what stands between the lines that all share, or behind them."""
     found = [*insides]
-    is_short = max(map(len, found)) <= _REMEMBERED
+    is_short = max(map(len, found), default=0) <= _REMEMBERED
     return [*map(encode if is_short else encode.__wrapped__, found)]
 
 
