@@ -41,8 +41,6 @@ NO_KEY = "the recipient's own id is missing"
 #: to `suppressed`, the reason, and `source`, all str, null for who may be.
 Suppressed = Callable[[pl.DataFrame], pl.DataFrame]
 _SENTENCES: Final = {**address.SENTENCES, "key_missing": NO_KEY}
-#: Nobody has been written to.
-_SENT: Final = {"message_id": pl.String(), "run": pl.String()}
 
 
 @dataclass(frozen=True, slots=True)
@@ -282,11 +280,9 @@ def _final(
             why=pl.format("same_{}", "same"),
             how=pl.format("row {} has the same {}", "first", "same"),
         )
-        left = _leave_out(
-            _leave_out(numbered, later, by="row"),
-            _written_to(numbered, sent),
-            by="message_id",
-        )
+        left = _leave_out(numbered, later, by="row")
+        if sent is not None:
+            left = _leave_out(left, _written_to(numbered, sent), by="message_id")
         yield left if split is None else _drawn(left, split, names)
         start = end
 
@@ -309,11 +305,10 @@ def _drawn(group: pl.DataFrame, split: Split, names: list[str]) -> pl.DataFrame:
     )
 
 
-def _written_to(group: pl.DataFrame, sent: pl.DataFrame | None) -> pl.DataFrame:
+def _written_to(group: pl.DataFrame, sent: pl.DataFrame) -> pl.DataFrame:
     """Say of whom in a group there is mail already, in the form of `_leave_out`."""
-    known = pl.DataFrame(schema=_SENT) if sent is None else sent
     # The smaller side becomes the table that the join looks things up in.
-    return known.join(group.select("message_id"), on="message_id", how="semi").select(
+    return sent.join(group.select("message_id"), on="message_id", how="semi").select(
         "message_id",
         why=pl.lit("sent_before"),
         how=pl.format("the run {} has written to them", "run"),
