@@ -529,6 +529,14 @@ def test_only_html_is_escaped(folder: MakeFolder) -> None:
             ),
         ),
         (
+            "{{ 'Dear ' ~ a | batch(2) }}",
+            {"a": "x"},
+            (
+                "template_error",
+                "text:1: a sequence cannot be printed as it is: add |join or |list",
+            ),
+        ),
+        (
             "{{ cycler(a) }}",
             {"a": "x"},
             ("template_error", "text:1: Cycler cannot be printed"),

@@ -7,10 +7,10 @@ and before what pulls in another template:
         environment.step()
         …
 
-What is joined by `~` is weighed before, and so are lists: one may hold another twice,
-that one a third twice, and so on. All else that makes much of little is a filter, an
-operator or a call, as of a macro: those need no compiler, see
-`engine.render.environment`.
+What is joined by `~` is looked at before, as what is printed is; and it is weighed, as
+lists are: one may hold another twice, that one a third twice, and so on. All else that
+makes much of little is a filter, an operator or a call, as of a macro: those need no
+compiler, see `engine.render.environment`.
 """
 
 # ruff: noqa: N802 - the methods are named by Jinja, after its nodes
@@ -68,10 +68,10 @@ class Counting(CodeGenerator):
         super().visit_FromImport(node, frame)
 
     def visit_Concat(self, node: nodes.Concat, frame: Frame) -> None:
-        """Weigh what `~` joins."""
+        """Weigh what `~` joins, and see that it can be printed."""
         for part in node.nodes:
             if not isinstance(part, nodes.Const):
-                self._wrapped[id(part)] = "environment.weighed("
+                self._wrapped[id(part)] = "environment.joined("
         super().visit_Concat(node, frame)
 
     def visit_Getitem(self, node: nodes.Getitem, frame: Frame) -> None:

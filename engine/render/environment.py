@@ -231,6 +231,13 @@ class Sandbox(ImmutableSandboxedEnvironment):
         self.budget.spend(weight(value))
         return value
 
+    def joined(self, value: Any) -> Any:
+        """Return a value that `~` joins, if it can be printed and is small enough."""
+        kind: Any = type(value)
+        if not (kind in PLAIN or value is None or isinstance(value, str | Undefined)):
+            _refuse_slips(value, kind)
+        return self.weighed(value)
+
     def concat(self, pieces: Iterable[str]) -> str:
         """Join what a template has printed, if it is not too much."""
         texts = [*pieces]
