@@ -124,7 +124,8 @@ class Skeleton:
         for message_id in messages.message_ids:
             if not _ID.fullmatch(message_id):
                 raise ValueError(f"{message_id!r} cannot be the id of a message")
-        boxes = map(Mailbox, messages.names, messages.addresses)
+        people = zip(messages.names, messages.addresses, strict=True)
+        boxes = [Mailbox(name, address) for name, address in people]
         to = insides([header.mailbox(box, used=len("To: ")) for box in boxes])
         used = len("Subject: ")
         subjects = insides([header.text(text, used=used) for text in messages.subjects])
