@@ -161,8 +161,9 @@ class Reader:
             return store.past_attempts(entry.history)
         for row in self._writer.fetch(volley.VOLLEY, wanted):
             found = self._checked(volley.volley, row)
-            landings = self._landings(found.low)
-            return volley.attempts(found, landings, batch_id)
+            if batch_id in found.ids:
+                landings = self._landings(found.low)
+                return volley.attempts(found, landings, batch_id)
         raise KeyError(batch_id)
 
     def marks(self, total: int, states: Collection[BatchState]) -> bytearray:

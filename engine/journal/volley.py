@@ -76,7 +76,7 @@ SELECT low, high, members,
         WHERE place BETWEEN volley.low * {DEPTHS} AND volley.high * {DEPTHS} + 63)
 FROM volley WHERE low > ? ORDER BY low LIMIT ?"""
 
-#: Parameter: the batch's id.
+#: Parameter: the batch's id. Ids lie side by side, so another volley may come, too.
 VOLLEY: Final = f"SELECT {_VOLLEY} FROM volley WHERE instr(ids, ?)"
 
 
