@@ -7,6 +7,8 @@ PYTHON ?= $(shell for python in /usr/bin/python3.11 python3.11 python3; do \
   $$python -c "import ensurepip, venv" 2>/dev/null && command -v $$python && exit; \
   done; echo python3)
 BIN := .venv/bin
+# What Python compiles is kept, whatever the shell says: the tests start a thousand processes.
+export PYTHONDONTWRITEBYTECODE :=
 READY := .venv/.ready
 
 .PHONY: demo test long lint bench clean lock

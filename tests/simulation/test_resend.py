@@ -25,7 +25,7 @@ from engine.outcome import Status
 from engine.record import BatchState, RowFinding
 
 #: Seeds in one test, and how often doubts are looked up and sent again in each.
-SEEDS, ROUNDS = 60, 3
+SEEDS, ROUNDS = 25, 3
 _HOWS: tuple[How, ...] = ("kill", "power", "stop", "cut")
 
 

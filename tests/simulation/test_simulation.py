@@ -22,7 +22,7 @@ from engine.outcome import Status
 
 TESTS = Path(__file__).parent.parent
 #: Seeds of the short form, in blocks that can run side by side.
-SEEDS, BLOCK = 1000, 100
+SEEDS, BLOCK = 400, 100
 #: Rare worlds in which a promise was broken once, by what had broken it.
 BROKEN_ONCE = {
     "a key expired while its request was late": draw(36015),
