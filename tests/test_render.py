@@ -301,19 +301,28 @@ def test_no_control_code_reaches_subject_or_name(
         assert HEADER_UNSAFE.search(one.detail) is None
 
 
+CELLS = SCRIPTS | st.text(" ab\u2003\t\n\x7f\\é", max_size=4)
+
+
 @settings(max_examples=60, deadline=None)
-@given(st.lists(SCRIPTS | st.text(" ab\u2003\t\\é", max_size=4), min_size=1))
-def test_subjects_of_many_rows_are_those_of_each_alone(
-    folder: MakeFolder, values: list[str]
+@given(st.lists(st.tuples(CELLS, CELLS), min_size=1))
+@example([("a", "b"), (" a", "b")])
+@example([("a", "b"), ("a", "b ")])
+@example([("a", "b"), ("", " b")])
+@example([("a", "b"), ("a ", "")])
+@example([("é", "b"), ("a\u2003b", "\u2003")])
+@example([("a", "b"), ("a\x7fb", "b")])
+def test_what_is_found_out_of_many_subjects_at_once_holds_for_each(
+    folder: MakeFolder, cells: list[tuple[str, str]]
 ) -> None:
-    """What is found out in one look at all holds for each."""
-    for subject in ("{{ a }}", "Hi {{ a }}!"):
-        made = renderer(folder({"subject": subject, "text": "T"}))
-        alone = [made.render(chunk([{"a": value}])) for value in values]
-        done = made.render(chunk([{"a": value} for value in values]))
-        subjects = [*done.messages.subjects]
-        assert [s for one in alone for s in one.messages.subjects] == subjects
-        assert subjects == [*map(str.strip, subjects)]
+    """Each is stripped; and those, and only those, that no header may hold fail."""
+    rows = [dict(zip("ab", pair, strict=True)) for pair in cells]
+    for subject in ("{{ a }}", "Hi {{ a }}!", "{{ a }}{{ b }}", "{{ a }} x {{ b }}"):
+        told = [jinja2.Template(subject).render(row).strip() for row in rows]
+        done = renderer(folder({"subject": subject, "text": "T"})).render(chunk(rows))
+        fit = [n for n, text in enumerate(told) if not HEADER_UNSAFE.search(text)]
+        assert [10 * (n + 1) for n in fit] == done.messages.rows
+        assert [told[n] for n in fit] == [*done.messages.subjects]
 
 
 def test_white_space_around_subject_and_name_is_left_out(folder: MakeFolder) -> None:

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping, Sequence
 
 from engine.message import HEADER_UNSAFE
-from engine.texts import Texts, joined
+from engine.texts import Texts
 
 
 class Made:
@@ -79,19 +79,24 @@ class Made:
 
 
 def _are_headers(column: Sequence[str]) -> bool:
-    """Tell whether texts are surely fit to be headers as they are, in one look at all.
+    """Tell whether texts are surely fit to be headers as they are, by their pieces.
 
     They are where nothing has to be escaped in JSON, all can be printed, and no white
     space is around them: what cannot be printed is white space, too, but for the blank.
     """
     if not isinstance(column, Texts):
         return False
-    lines = b"\n".join([b"", *joined(len(column), column.pieces), b""])
-    if b"\\" in lines or b" \n" in lines or b"\n " in lines:
+    pieces = [{p} if isinstance(p, bytes) else {*p} for p in column.pieces if p != b""]
+    if not pieces or not all(pieces[0]) or not all(pieces[-1]):
+        return False  # where a piece at an end is empty, the next is at the end
+    if any(p.startswith(b" ") for p in pieces[0]):
         return False
-    if lines.isascii():
-        return b"\x7f" not in lines
-    return lines.decode().replace("\n", "").isprintable()
+    if any(p.endswith(b" ") for p in pieces[-1]):
+        return False
+    whole = b"".join(set[bytes]().union(*pieces))
+    if b"\\" in whole:
+        return False
+    return b"\x7f" not in whole if whole.isascii() else whole.decode().isprintable()
 
 
 def _sound(text: str | None) -> str | None:
