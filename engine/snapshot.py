@@ -40,6 +40,8 @@ NO_KEY = "the recipient's own id is missing"
 #: Finds who must not be mailed: of rows with `key` and `mail`, the normalised address,
 #: to `suppressed`, the reason, and `source`, all str, null for who may be.
 Suppressed = Callable[[pl.DataFrame], pl.DataFrame]
+#: Columns that a message is made of, and whether there is to be one.
+_MADE_OF: Final = ("row", "address", "name", "message_id", "status", "variant", "data")
 _SENTENCES: Final = {**address.SENTENCES, "key_missing": NO_KEY}
 
 
@@ -161,9 +163,11 @@ def chunks(path: Path, size: int, *, first: int = 0) -> Iterator[pl.DataFrame]:
 
     And the one that ends with the `first` rows, which have chunks of their own. The cut
     depends on the list and these numbers alone: it is the same on every reading.
+
+    Without the columns that no message is made of: key, reason and detail.
     """
     rest, apart = pl.DataFrame(), first
-    for group in piecewise.ahead(parquet.groups(path)):
+    for group in piecewise.ahead(parquet.groups(path, _MADE_OF)):
         mailable = group.filter(pl.col("status").is_null())
         rest = pl.concat([rest, mailable]) if rest.height else mailable
         at = 0

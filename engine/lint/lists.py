@@ -155,15 +155,18 @@ class ListLook:
                 self._empty.setdefault(name, Tally()).add(known.filter(empty))
             if not is_text:
                 continue
-            odd = column.str.contains(_ODD).fill_null(value=False)
-            self._odd.setdefault(name, Tally()).add(known.filter(odd))
+            signs = [(self._odd, _is_odd)]
             if name in self._beginnings:
-                unsafe = ~column.str.contains(SAFE_CELL).fill_null(value=True)
-                self._unsafe.setdefault(name, Tally()).add(known.filter(unsafe))
+                signs.append((self._unsafe, _is_unsafe))
             if name in self._in_subject:
-                inside = column.str.strip_chars().str.contains(_LINE_END)
-                lines = self._lines.setdefault(name, Tally())
-                lines.add(known.filter(inside.fill_null(value=False)))
+                signs.append((self._lines, _has_line_end))
+            texts = column.unique()  # often a few, and to look at one takes long
+            for tallies, sign in signs:
+                found = texts.filter(sign(texts))
+                told = (
+                    known.filter(column.is_in(found)) if len(found) else known.clear()
+                )
+                tallies.setdefault(name, Tally()).add(told)
 
     def _pick(self, rows: pl.DataFrame, data: pl.DataFrame) -> None:
         """Keep the rows whose messages tell most."""
@@ -277,6 +280,18 @@ class ListLook:
                 share = tally.rows / self._mailable
                 told = f'"{name}" is empty in {share:.0%} of the rows'
                 yield _of("L13", told, tally)
+
+
+def _is_odd(texts: pl.Series) -> pl.Series:
+    return texts.str.contains(_ODD)
+
+
+def _is_unsafe(texts: pl.Series) -> pl.Series:
+    return ~texts.str.contains(SAFE_CELL)
+
+
+def _has_line_end(texts: pl.Series) -> pl.Series:
+    return texts.str.strip_chars().str.contains(_LINE_END)
 
 
 @cache
