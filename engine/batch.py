@@ -14,6 +14,7 @@ from typing import Final
 
 import polars as pl
 
+from engine.listed import sizes
 from engine.message import Batch, Messages
 
 #: Root of all message ids: uuid5 of the URL namespace and our name.
@@ -92,20 +93,20 @@ def halves(batch: Batch) -> tuple[Batch, Batch]:
     return first, second
 
 
-def cut(sizes: Sequence[int], *, max_count: int, max_bytes: int) -> Iterator[slice]:
+def cut(steps: Sequence[int], *, max_count: int, max_bytes: int) -> Iterator[slice]:
     """Cut a row of messages into batches, in order, each as full as its limits allow.
 
     A message that is larger than `max_bytes` by itself travels alone: the provider
     shall say whether it is too large.
 
     Args:
-        sizes: encoded bytes of each message, with what separates it from the next.
+        steps: encoded bytes of each message, with what separates it from the next.
         max_count: messages of one batch at most.
         max_bytes: bytes of one batch at most.
     """
-    ends = [*accumulate(sizes)]
+    ends = [*accumulate(steps)]
     start, before = 0, 0
-    while start < len(sizes):
+    while start < len(steps):
         fit = bisect_right(ends, before + max_bytes, lo=start)
         stop = max(min(fit, start + max_count), start + 1)
         yield slice(start, stop)
@@ -131,11 +132,12 @@ def batches(
         max_count: messages of one batch at most.
         max_bytes: bytes of one batch at most.
     """
-    sizes = [len(part) + 1 for part in parts]  # and a comma
-    for span in cut(sizes, max_count=max_count, max_bytes=max_bytes):
+    steps = [size + 1 for size in sizes(parts)]  # and a comma
+    for span in cut(steps, max_count=max_count, max_bytes=max_bytes):
+        is_all = span == slice(0, len(parts))
         yield Batch(
             id=batch_id(campaign, generation, messages.message_ids[span]),
             rows=messages.rows[span],
             addresses=messages.addresses[span],
-            parts=list(parts[span]),
+            parts=parts if is_all else parts[span],
         )

@@ -227,7 +227,7 @@ class Batch:
     id: str
     rows: list[int]
     addresses: list[str]
-    parts: list[bytes]
+    parts: Sequence[bytes]
 
     def __len__(self) -> int:
         return len(self.rows)

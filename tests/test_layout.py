@@ -14,7 +14,7 @@ ENGINE = ROOT / "engine"
 #: From the ground up. A room may import from the floors below its own and, among its
 #: own walls, whatever it likes. `errors`, `outcome` are words that all may use.
 FLOORS = (
-    {"errors", "outcome", "message", "moment", "texts", "event", "stages"},
+    {"errors", "outcome", "message", "moment", "texts", "listed", "event", "stages"},
     {"record", "mime"},
     {
         "campaign",

@@ -4,11 +4,13 @@ Pure, so whoever makes a chunk makes the same batches with the same bytes: this 
 another one, or the same run taken up tomorrow.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import polars as pl
 
 from engine.batch import batches
+from engine.listed import sizes
 from engine.message import Batch, Messages
 from engine.planning import Plan
 from engine.providers.base import Provider
@@ -66,20 +68,21 @@ class Maker:
 
     def _encoded(
         self, messages: Messages, most: int
-    ) -> tuple[Messages, list[bytes], list[Failure]]:
+    ) -> tuple[Messages, Sequence[bytes], list[Failure]]:
         """Encode messages, and set those aside that no request has room for."""
         parts = self.provider.encode(messages)
-        if max(map(len, parts), default=0) <= most:
+        found = sizes(parts)
+        if max(found, default=0) <= most:
             return messages, parts, []
-        large = [place for place, part in enumerate(parts) if len(part) > most]
+        large = [place for place, size in enumerate(found) if size > most]
         failures = [
             Failure(
                 messages.rows[place],
                 "message_too_large",
-                f"the message has {len(parts[place]):,} bytes; at most {most:,} can "
+                f"the message has {found[place]:,} bytes; at most {most:,} can "
                 f"be sent through {self.provider.name}",
             )
             for place in large
         ]
-        kept = [place for place, part in enumerate(parts) if len(part) <= most]
+        kept = [place for place, size in enumerate(found) if size <= most]
         return messages.at(kept), [parts[place] for place in kept], failures

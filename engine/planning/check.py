@@ -19,6 +19,7 @@ from engine.lint import Finding, ListLook, Severity
 from engine.lint.audience import Circumstances
 from engine.lint.mail import Expected, Mail
 from engine.lint.rule import Example
+from engine.listed import sizes
 from engine.message import Feature
 from engine.planning.links import Links
 from engine.planning.plan import Occasion
@@ -97,9 +98,9 @@ class Check:
 
     def _mails(self, rendered: Rendered, keys: dict[int, str]) -> list[Mail]:
         messages = rendered.messages
-        sizes = [len(part) for part in self._provider.encode(messages)]
+        encoded = sizes(self._provider.encode(messages))
         own = [keys[row] for row in messages.rows]
-        return lint.mail.mails(messages, own, sizes, self._shared)
+        return lint.mail.mails(messages, own, encoded, self._shared)
 
     def _expected(self) -> Expected:
         can, links = self._provider.capabilities, self._links

@@ -13,7 +13,7 @@ Rules:
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 from email.utils import parsedate_to_datetime
@@ -147,7 +147,7 @@ class Provider(Protocol):
         """Return what of the envelope this API cannot carry; empty when it can all."""
         ...
 
-    def encode(self, messages: Messages) -> list[bytes]:
+    def encode(self, messages: Messages) -> Sequence[bytes]:
         """Return one fragment per message, in order; the same bytes for the same input.
 
         Text must be valid Unicode, which what the renderer makes is.

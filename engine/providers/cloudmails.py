@@ -10,7 +10,7 @@ Source:
     "SMTP API Documentation", REST API, of cloudmails.eu, read 2026-11-20.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import date
 from typing import ClassVar
 
@@ -36,6 +36,9 @@ from engine.providers.base import (
 )
 from engine.providers.form import Form, bare, check_batch, fragment, listed, post
 from engine.providers.review import review
+
+#: The field of a batch that holds its messages.
+_LIST = "messages"
 
 
 class CloudMails:
@@ -116,7 +119,7 @@ class CloudMails:
             found.append(Finding("warning", told))
         return found
 
-    def encode(self, messages: Messages) -> list[bytes]:
+    def encode(self, messages: Messages) -> Sequence[bytes]:
         """Return one JSON object per message."""
         form = Form(len(messages))
         form.text("to", messages.addresses)
@@ -128,7 +131,7 @@ class CloudMails:
             form.text("text", messages.texts)
         form.extras(self._envelope, messages, _fields)
         form.facts("custom_args", self._envelope, messages)
-        return form.rows()
+        return form.rows() if self._batch_size == 1 else form.listed(_LIST)
 
     def request(self, batch: Batch) -> Request:
         """Join the parts of a batch.
@@ -139,7 +142,7 @@ class CloudMails:
         check_batch(batch, self._batch_size)
         if self._batch_size == 1:
             return post("/send", batch.parts[0])
-        return post("/send/batch", listed("messages", batch.parts))
+        return post("/send/batch", listed(_LIST, batch.parts))
 
     def outcomes(self, batch: Batch, response: Response) -> Outcomes:
         """Read an answer: one place per message, in the order of the batch."""

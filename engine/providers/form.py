@@ -4,6 +4,7 @@
     form.fixed("from", "hello@harbour.example")
     form.text("subject", messages.subjects)
     form.rows()                 one JSON object per message
+    form.listed("messages")     the same, in the request that has room for them all
 
 Beside the form, what the APIs that take JSON have in common: the request
 (`check_batch`, `listed`, `post`).
@@ -14,10 +15,11 @@ so a message is joined once, from the slots of its templates to its request. And
 bytes are the same for the same input, whatever else is encoded beside it.
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 import orjson
 
+from engine.listed import Listed
 from engine.message import Batch, Envelope, Extras, Messages, Request
 from engine.mime import mailbox
 from engine.texts import Texts, insides, joined
@@ -97,9 +99,20 @@ class Form:
         Raises:
             ValueError: a column has more or fewer values.
         """
+        return [*self._joined()]
+
+    def listed(self, name: str) -> Sequence[bytes]:
+        """Return the objects as they stand in the list of a request; see `listed`.
+
+        Raises:
+            ValueError: a column has more or fewer values.
+        """
+        return Listed(name, self._joined()) if self._count else []
+
+    def _joined(self) -> Iterator[bytes]:
         if not self._count:
-            return []
-        return [*joined(self._count, [*self._pieces, b"}"])]
+            return iter(())
+        return joined(self._count, [*self._pieces, b"}"])
 
     def _field(self, name: str, *value: _Piece) -> None:
         comma = b"" if self._pieces == [b"{"] else b","
@@ -153,15 +166,10 @@ def check_batch(batch: Batch, most: int) -> None:
 
 
 def listed(name: str, parts: Sequence[bytes]) -> bytes:
-    """Return an object whose only field is the list of the parts, one or more.
-
-    Joined in one go: with what stands around it added to it, all of it would be copied
-    twice more, which takes as long as to encode it.
-    """
-    pieces = [*parts]
-    pieces[0] = b'{"%b":[' % name.encode() + pieces[0]
-    pieces[-1] += b"]}"
-    return b",".join(pieces)
+    """Return an object whose only field is the list of the parts, one or more."""
+    if not isinstance(parts, Listed) or parts.name != name:
+        parts = Listed(name, parts)
+    return parts.whole
 
 
 def post(path: str, body: bytes) -> Request:

@@ -17,7 +17,7 @@ Source:
     different emails", on limits (FAQ) and on stream types. Read 2026-11-20.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import date
 from http import HTTPStatus
 from typing import ClassVar
@@ -49,6 +49,8 @@ from engine.providers.base import (
 from engine.providers.form import Form, bare, check_batch, fragment, listed, post
 from engine.providers.review import choice, review
 
+#: The field of a batch that holds its messages.
+_LIST = "emails"
 _STREAMS = ("transactional", "broadcast", "shared")
 #: "Unique email ID for tracking", of its webhooks and its Events API, comes first.
 _IDS = ("email_id", "message_id", "id")
@@ -183,7 +185,7 @@ class MailerLogic:
         ]
         return [*found, *(Finding("warning", text) for text in told)]
 
-    def encode(self, messages: Messages) -> list[bytes]:
+    def encode(self, messages: Messages) -> Sequence[bytes]:
         """Return one JSON object per message."""
         envelope, form = self._envelope, Form(len(messages))
         if self._domain is not None:
@@ -204,7 +206,7 @@ class MailerLogic:
         form.fixed("stream_type", self._stream)
         form.extras(envelope, messages, _fields)
         form.facts("metadata", envelope, messages)
-        return form.rows()
+        return form.rows() if self._batch_size == 1 else form.listed(_LIST)
 
     def request(self, batch: Batch) -> Request:
         """Join the parts of a batch.
@@ -215,7 +217,7 @@ class MailerLogic:
         check_batch(batch, self._batch_size)
         if self._batch_size == 1:
             return post("/api/v1/send", batch.parts[0])
-        return post("/api/v1/batch", listed("emails", batch.parts))
+        return post("/api/v1/batch", listed(_LIST, batch.parts))
 
     def outcomes(self, batch: Batch, response: Response) -> Outcomes:
         """Read an answer: one place per message, in the order of the batch."""
