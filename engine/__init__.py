@@ -7,16 +7,15 @@ The house, from the doors down; a file imports only from floors below its own:
     doors      cli/  api
     machine    job lookup │ run report receiver/ track/ fetch │ worker │
                deliver overtaken preview/ trial │ crew/ proof/ │
-               planning/ reconcile verify/ intake erase/ │ stop history cloudmailin/
+               planning/ online guard reconcile verify/ intake erase/ │
+               stop history cloudmailin/
     edges      recipients/  journal/  wire  pace/  results  events/  secret
-               suppression  unsubscribe
-               asked  fetched
+               suppression  unsubscribe  asked  fetched  resolver
     files      manifest  snapshot  │  duplicates  members  exchange  export  │
-               rundir  parquet  spool  database
-    decisions  tracking/ │
-               campaign/  address  render/  batch  bucket  retry  providers/  webhooks/
-               │  mime/
-    words      message  texts  outcome  record  event  stages  errors
+               rundir  parquet  piecewise  spool  database
+    decisions  tracking/  lint/  │  campaign/  address  render/  batch  bucket  retry
+               providers/  webhooks/  │  mime/
+    words      message  texts  listed  outcome  record  event  stages  moment  errors
 
     sandbox/   the other side of the wire; it knows the words at most
 

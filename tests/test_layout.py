@@ -1,12 +1,15 @@
 """The shape of the house: imports run downward, and importing does nothing."""
 
 import ast
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
+import engine
 
 ROOT = Path(__file__).parent.parent
 ENGINE = ROOT / "engine"
@@ -58,7 +61,7 @@ TOP_LEVEL = {
     "templates",
     "tests",
 }
-ROOMS = sorted({p.stem for p in ENGINE.iterdir()} - {"__init__", "__main__", "py"})
+ROOMS = sorted({p.stem for p in ENGINE.iterdir() if p.stem[:2] != "__"} - {"py"})
 
 
 def _floor(room: str) -> int:
@@ -100,6 +103,12 @@ def test_imports_run_downward(room: str) -> None:
             if not allowed:
                 wrong.append(f"{file.relative_to(ROOT)} imports {other}")
     assert wrong == []
+
+
+def test_the_map_names_every_room() -> None:
+    """Whoever opens the package is shown all of it."""
+    drawn = set(re.findall(r"[a-z_]+", engine.__doc__ or ""))
+    assert set(ROOMS) - drawn == set()
 
 
 def test_only_wire_knows_the_http_library() -> None:

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from engine.listed import Listed, sizes
-from engine.providers.form import listed
+from engine.providers.form import Form, listed
 
 #: Of all lengths: fewer than are joined in one go, as many, more.
 MESSAGES = st.lists(st.dictionaries(st.text(max_size=3), st.text(max_size=9)))
@@ -45,3 +45,23 @@ def test_they_are_what_they_hold() -> None:
     assert made == Listed("emails", [b"1", b"2"])
     assert made != [b"1"]
     assert made != 12
+
+
+def _form() -> Form:
+    form = Form(2)
+    form.text("to", ["ann", "bo"])
+    return form
+
+
+def test_what_a_request_may_not_hold_is_not_joined() -> None:
+    """Files, and what is too much for one request, are in memory once."""
+    expected = [b'{"to":"ann"}', b'{"to":"bo"}']
+    made = _form().listed("messages", most=99)
+    assert isinstance(made, Listed)
+    assert made == expected
+    assert _form().listed("messages", most=9) == expected
+    assert isinstance(_form().listed("messages", most=9), list)
+    with_files = _form()
+    with_files.column("file", iter("ab"))
+    assert isinstance(with_files.listed("messages", most=99), list)
+    assert Form(0).listed("messages", most=99) == []

@@ -131,7 +131,9 @@ class CloudMails:
             form.text("text", messages.texts)
         form.extras(self._envelope, messages, _fields)
         form.facts("custom_args", self._envelope, messages)
-        return form.rows() if self._batch_size == 1 else form.listed(_LIST)
+        if self._batch_size == 1:
+            return form.rows()
+        return form.listed(_LIST, most=self.capabilities.max_batch_bytes)
 
     def request(self, batch: Batch) -> Request:
         """Join the parts of a batch.

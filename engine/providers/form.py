@@ -99,19 +99,28 @@ class Form:
         Raises:
             ValueError: a column has more or fewer values.
         """
-        return [*self._joined()]
+        return [*self._joined()] if self._count else []
 
-    def listed(self, name: str) -> Sequence[bytes]:
-        """Return the objects as they stand in the list of a request; see `listed`.
+    def listed(self, name: str, *, most: int) -> Sequence[bytes]:
+        """Return the objects as they stand in the list of a request: see `listed`.
+
+        Or each for itself, as `rows` does, where there are files in them, or what they
+        share is more than one request can hold: all of it would be held once more.
+
+        Args:
+            name: the field of the list.
+            most: bytes of a request at most.
 
         Raises:
             ValueError: a column has more or fewer values.
         """
-        return Listed(name, self._joined()) if self._count else []
+        shared = sum(len(p) for p in self._pieces if isinstance(p, bytes))
+        at_hand = all(isinstance(p, Sequence) for p in self._pieces)
+        if not self._count or not at_hand or shared * self._count > most:
+            return self.rows()
+        return Listed(name, self._joined())
 
     def _joined(self) -> Iterator[bytes]:
-        if not self._count:
-            return iter(())
         return joined(self._count, [*self._pieces, b"}"])
 
     def _field(self, name: str, *value: _Piece) -> None:

@@ -206,7 +206,9 @@ class MailerLogic:
         form.fixed("stream_type", self._stream)
         form.extras(envelope, messages, _fields)
         form.facts("metadata", envelope, messages)
-        return form.rows() if self._batch_size == 1 else form.listed(_LIST)
+        if self._batch_size == 1:
+            return form.rows()
+        return form.listed(_LIST, most=self.capabilities.max_batch_bytes)
 
     def request(self, batch: Batch) -> Request:
         """Join the parts of a batch.
