@@ -12,7 +12,7 @@ The house, from the doors down; a file imports only from floors below its own:
     edges      recipients/  journal/  wire  pace/  results  events/  secret
                suppression  unsubscribe  asked  fetched  resolver
     files      manifest  snapshot  │  duplicates  members  exchange  export  │
-               rundir  parquet  piecewise  spool  database
+               rundir  parquet  piecewise  spool  database  memory
     decisions  tracking/  lint/  │  campaign/  address  render/  batch  bucket  retry
                providers/  webhooks/  │  mime/
     words      message  texts  listed  outcome  record  event  stages  moment  errors

@@ -30,7 +30,7 @@ FLOORS = (
         "webhooks",
     },
     {"tracking", "lint"},
-    {"parquet", "piecewise", "spool", "rundir", "database"},
+    {"parquet", "piecewise", "spool", "rundir", "database", "memory"},
     {"duplicates", "members", "exchange", "export"},
     {"manifest", "snapshot"},
     {"recipients", "secret", "journal", "wire", "pace", "results", "events"}

@@ -1,6 +1,5 @@
 """The commands by name, each imported when it is called: `--help` is to be quick."""
 
-import os
 import sys
 import traceback
 from contextlib import nullcontext
@@ -38,12 +37,6 @@ COMMANDS = {
 }
 
 
-#: polars' allocator keeps for a while what was freed, once for each of its arenas, of
-#: which it has four for each core. One is enough for what polars does here: a plan of
-#: ten million rows took 297 MB at its peak, not 355, for no more time (2026-11-29).
-_ALLOCATOR = ("_RJEM_MALLOC_CONF", "narenas:1")
-
-
 class Commands(click.Group):
     """The commands, each imported when it is asked for."""
 
@@ -78,8 +71,6 @@ def mailvolley() -> None:
 def run(arguments: list[str] | None = None) -> NoReturn:
     """Run a command and exit with its code."""
     words = sys.argv[1:] if arguments is None else arguments
-    if arguments is None:  # the process is ours, and polars not yet loaded
-        os.environ.setdefault(*_ALLOCATOR)
     try:
         with (
             nullcontext() if arguments is None else restored(),

@@ -22,7 +22,7 @@ from typing import NoReturn
 import polars as pl
 import trio
 
-from engine import planning, wire
+from engine import memory, planning, wire
 from engine.crew.hand import Answer, Made, Parcel
 from engine.crew.inline import Inline
 from engine.crew.maker import Maker
@@ -40,6 +40,7 @@ def main() -> NoReturn:
     for heeded_by_parent in (signal.SIGINT, signal.SIGTERM):
         signal.signal(heeded_by_parent, signal.SIG_IGN)
     _die_with_parent()
+    memory.settle()
     pipe = socket.socket(fileno=os.dup(0))
     code = 70
     try:
