@@ -546,6 +546,22 @@ def test_only_html_is_escaped(folder: MakeFolder) -> None:
             ),
         ),
         (
+            "{{ a | batch(2) | upper }}",
+            {"a": "x"},
+            (
+                "template_error",
+                "text:1: a sequence cannot be printed as it is: add |join or |list",
+            ),
+        ),
+        (
+            "{{ a | replace('x', a | batch(2)) }}",
+            {"a": "x"},
+            (
+                "template_error",
+                "text:1: a sequence cannot be printed as it is: add |join or |list",
+            ),
+        ),
+        (
             "{{ cycler(a) }}",
             {"a": "x"},
             ("template_error", "text:1: Cycler cannot be printed"),

@@ -46,6 +46,12 @@ UNSTEADY_METHODS = frozenset(
 )
 #: Types that are printed as they are: nearly every value that a template prints.
 PLAIN = frozenset({bool, float, int, str, Markup})
+#: Filters that make text of whatever they are given, as to print it does.
+_OF_TEXT = frozenset(
+    {"capitalize", "center", "e", "escape", "forceescape", "format", "indent", "lower"}
+    | {"pprint", "replace", "safe", "string", "striptags", "title", "trim", "upper"}
+    | {"urlize", "wordcount", "wordwrap"}
+)
 
 
 class Sources(BaseLoader):
@@ -233,9 +239,7 @@ class Sandbox(ImmutableSandboxedEnvironment):
 
     def joined(self, value: Any) -> Any:
         """Return a value that `~` joins, if it can be printed and is small enough."""
-        kind: Any = type(value)
-        if not (kind in PLAIN or value is None or isinstance(value, str | Undefined)):
-            _refuse_slips(value, kind)
+        _expect_printable(value)
         return self.weighed(value)
 
     def concat(self, pieces: Iterable[str]) -> str:
@@ -250,11 +254,15 @@ class Sandbox(ImmutableSandboxedEnvironment):
         first = 0 if _PassArg.from_obj(function) is None else 1
         cost = costs.of_filter(name)
         spend = self.budget.spend
+        makes_text = name in _OF_TEXT
 
         @wraps(function)
         def bounded(*args: Any, **kwargs: Any) -> Any:
             if name in costs.AT_ONCE:
                 args = *args[:first], _whole(args[first]), *args[first + 1 :]
+            if makes_text:
+                for arg in args[first:]:
+                    _expect_printable(arg)
             spend(cost(*args[first:], **kwargs))
             made = function(*args, **kwargs)
             spend(size(made))
@@ -308,6 +316,13 @@ def environment(
 def _whole(value: Any) -> Any:
     """Return a list of what comes piece by piece: else nobody knows how much it is."""
     return value if isinstance(value, Collection) else [*value]
+
+
+def _expect_printable(value: Any) -> None:
+    """Refuse what would be made a text that nobody wants to read."""
+    kind: Any = type(value)
+    if not (kind in PLAIN or value is None or isinstance(value, str | Undefined)):
+        _refuse_slips(value, kind)
 
 
 def _refuse_slips(value: Any, kind: Any) -> None:
