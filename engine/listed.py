@@ -1,6 +1,6 @@
 """Encoded messages that travel in one list: joined once, cut out again when asked for.
 
-    parts = Listed("messages", [b'{"to":"ann@a.example"}', b'{"to":"bo@b.example"}'])
+    parts = gather("messages", [b'{"to":"ann@a.example"}', b'{"to":"bo@b.example"}'])
 
     parts.whole         b'{"messages":[{"to":"ann@a.example"},{"to":"bo@b.example"}]}'
     parts[1]            b'{"to":"bo@b.example"}'
@@ -24,32 +24,24 @@ class Listed(Sequence[bytes]):
 
     Args:
         name: the only field of the JSON object whose list they stand in.
-        parts: JSON each; one or more.
+        runs: some messages each, with commas between; one or more.
+        sizes: bytes of each message.
 
     Attributes:
         name: as given.
         whole: the object.
-        sizes: bytes of each message.
+        sizes: as given.
     """
 
-    def __init__(self, name: str, parts: Iterable[bytes]) -> None:
+    def __init__(self, name: str, runs: list[bytes], sizes: list[int]) -> None:
         self.name = name
-        self.sizes: list[int] = []
-        self._opening = b'{"%b":[' % name.encode()
-        runs: list[bytes] = []
-        following = iter(parts)
-        while run := [*islice(following, _RUN)]:
-            self.sizes += map(len, run)
-            runs.append(b",".join(run))
-        # Added to the small ones: added to the whole, all of it would be copied again.
-        runs[0] = self._opening + runs[0]
-        runs[-1] += b"]}"
-        self.whole = b",".join(runs)
+        self.sizes = sizes
+        self.whole = enclosed(name, runs)
 
     @cached_property
     def _starts(self) -> list[int]:
         steps = (size + 1 for size in self.sizes)
-        return [*accumulate(steps, initial=len(self._opening))]
+        return [*accumulate(steps, initial=len(_opening(self.name)))]
 
     def __len__(self) -> int:
         return len(self.sizes)
@@ -79,6 +71,47 @@ class Listed(Sequence[bytes]):
     def _at(self, place: int) -> bytes:
         start = self._starts[place]
         return self.whole[start : start + self.sizes[place]]
+
+
+def gather(name: str, parts: Iterable[bytes], *, most: int) -> Sequence[bytes]:
+    """Join messages where one request has room for them; else return each for itself.
+
+    For all of them would be in memory once more, and be cut apart at once.
+
+    Args:
+        name: the field of their list.
+        parts: JSON each; one or more.
+        most: bytes of a request at most.
+    """
+    runs: list[bytes] = []
+    sizes: list[int] = []
+    room = most
+    following = iter(parts)
+    while run := [*islice(following, _RUN)]:
+        lengths = [*map(len, run)]
+        room -= sum(lengths)
+        if room < 0:
+            joined = Listed(name, runs, sizes) if runs else ()
+            return [*joined, *run, *following]
+        runs.append(b",".join(run))
+        sizes += lengths
+    return Listed(name, runs, sizes)
+
+
+def enclosed(name: str, parts: Sequence[bytes]) -> bytes:
+    """Return an object whose only field is the list of the parts, one or more.
+
+    Joined in one go: with what stands around it added to it, all of it would be copied
+    twice more, which takes as long as to encode it.
+    """
+    pieces = [*parts]
+    pieces[0] = _opening(name) + pieces[0]
+    pieces[-1] += b"]}"
+    return b",".join(pieces)
+
+
+def _opening(name: str) -> bytes:
+    return b'{"%b":[' % name.encode()
 
 
 def sizes(parts: Sequence[bytes]) -> list[int]:

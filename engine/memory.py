@@ -11,22 +11,33 @@ from typing import Final
 #: polars' allocator keeps for a while what was freed, once for each of its arenas, of
 #: which it has four for each core. One is enough for what polars does here: a plan of
 #: ten million rows took 297 MB at its peak, not 355, for no more time (2026-11-29).
-_POLARS: Final = ("_RJEM_MALLOC_CONF", "narenas:1")
-#: Numbers of `malloc.h`, and bytes. Each request is some megabytes that are freed when
-#: it is answered: given back to the system, they have to be cleared for the next. A
-#: send in batches of 1000 took some 3 % less of the processor's time (2026-11-29).
-#: Source: mallopt(3), of glibc, which takes no more than 32 MB for the second.
+POLARS: Final = {"_RJEM_MALLOC_CONF": "narenas:1"}
+#: Each request is some megabytes that are freed when it is answered: given back to the
+#: system, they have to be cleared for the next. A send in batches of 1000 took some 3 %
+#: less of the processor's time (2026-11-29).
+#: Variable to number, of malloc.h, and bytes. Source: mallopt(3), of glibc, which takes
+#: no more than 32 MB for the second.
 _GLIBC: Final = {
-    -1: 128 << 20,  # M_TRIM_THRESHOLD: what may be free at the end of the heap
-    -3: 32 << 20,  # M_MMAP_THRESHOLD: from here on, memory is apart from the heap
+    # What may be free at the end of the heap.
+    "MALLOC_TRIM_THRESHOLD_": (-1, 128 << 20),
+    # From here on, memory is apart from the heap.
+    "MALLOC_MMAP_THRESHOLD_": (-3, 32 << 20),
 }
 
 
 def settle() -> None:
-    """Set the allocators. Before polars is loaded: it reads its setting but once."""
-    os.environ.setdefault(*_POLARS)
-    if sys.platform == "linux":
-        mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
-        if mallopt is not None:  # other C libraries have none
-            for number, value in _GLIBC.items():
+    """Set the allocators, where nobody else has, before polars reads its setting."""
+    for variable, value in POLARS.items():
+        os.environ.setdefault(variable, value)
+    settle_python()
+
+
+def settle_python() -> None:
+    """Set the allocator of Python and its extensions alone."""
+    if sys.platform != "linux":
+        return
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
+    if mallopt is not None:  # other C libraries have none
+        for variable, (number, value) in _GLIBC.items():
+            if variable not in os.environ:
                 mallopt(number, value)

@@ -8,7 +8,7 @@ from typing import NoReturn
 
 import click
 
-from engine import __version__
+from engine import __version__, memory
 from engine.cli import output
 from engine.cli.exits import ExitCode, tell
 from engine.cli.interrupt import at_once, by_sigterm, never_lost, restored
@@ -71,6 +71,8 @@ def mailvolley() -> None:
 def run(arguments: list[str] | None = None) -> NoReturn:
     """Run a command and exit with its code."""
     words = sys.argv[1:] if arguments is None else arguments
+    if arguments is None:  # the process is ours
+        memory.settle()
     try:
         with (
             nullcontext() if arguments is None else restored(),

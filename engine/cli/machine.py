@@ -11,7 +11,6 @@ from contextlib import nullcontext
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, Final
 
-from engine import memory
 from engine.cli.interrupt import at_once
 
 if TYPE_CHECKING:
@@ -52,8 +51,6 @@ def _load(name: str) -> Any:
     gc.disable()
     # With the first part nothing has begun that an interrupt could leave half done.
     begun = any(part in globals() for part in __all__)
-    if not begun:
-        memory.settle()
     try:
         with nullcontext() if begun else at_once():
             return import_module(name)

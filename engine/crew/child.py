@@ -40,7 +40,7 @@ def main() -> NoReturn:
     for heeded_by_parent in (signal.SIGINT, signal.SIGTERM):
         signal.signal(heeded_by_parent, signal.SIG_IGN)
     _die_with_parent()
-    memory.settle()
+    memory.settle_python()  # polars was told by its parent
     pipe = socket.socket(fileno=os.dup(0))
     code = 70
     try:

@@ -24,7 +24,7 @@ from typing import Any, Self
 import polars as pl
 import trio
 
-from engine import wire
+from engine import memory, wire
 from engine.crew.hand import (
     PROCESS_LOST,
     Answer,
@@ -192,7 +192,7 @@ class _Process:
                 stdin=theirs.fileno(),
                 stdout=subprocess.DEVNULL,
                 # One thread reads a chunk as fast as many; each has memory of its own.
-                env={**os.environ, "POLARS_MAX_THREADS": "1"},
+                env={**memory.POLARS, **os.environ, "POLARS_MAX_THREADS": "1"},
                 process_group=0,  # Ctrl-C is for us
             )
         self._pipe = Pipe(ours)

@@ -131,9 +131,8 @@ class CloudMails:
             form.text("text", messages.texts)
         form.extras(self._envelope, messages, _fields)
         form.facts("custom_args", self._envelope, messages)
-        if self._batch_size == 1:
-            return form.rows()
-        return form.listed(_LIST, most=self.capabilities.max_batch_bytes)
+        room = self.capabilities.max_batch_bytes
+        return form.listed(_LIST, most=self._batch_size, most_bytes=room)
 
     def request(self, batch: Batch) -> Request:
         """Join the parts of a batch.

@@ -19,7 +19,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 
 import orjson
 
-from engine.listed import Listed
+from engine.listed import Listed, enclosed, gather
 from engine.message import Batch, Envelope, Extras, Messages, Request
 from engine.mime import mailbox
 from engine.texts import Texts, insides, joined
@@ -101,24 +101,22 @@ class Form:
         """
         return [*self._joined()] if self._count else []
 
-    def listed(self, name: str, *, most: int) -> Sequence[bytes]:
-        """Return the objects as they stand in the list of a request: see `listed`.
+    def listed(self, name: str, *, most: int, most_bytes: int) -> Sequence[bytes]:
+        """Return the objects as they stand in a request that lists them: see `listed`.
 
-        Or each for itself, as `rows` does, where there are files in them, or what they
-        share is more than one request can hold: all of it would be held once more.
+        As `rows` does where no list has room for them all.
 
         Args:
             name: the field of the list.
-            most: bytes of a request at most.
+            most: objects of a request at most; 1: there is no list.
+            most_bytes: bytes of a request at most.
 
         Raises:
             ValueError: a column has more or fewer values.
         """
-        shared = sum(len(p) for p in self._pieces if isinstance(p, bytes))
-        at_hand = all(isinstance(p, Sequence) for p in self._pieces)
-        if not self._count or not at_hand or shared * self._count > most:
+        if most == 1 or not 0 < self._count <= most:
             return self.rows()
-        return Listed(name, self._joined())
+        return gather(name, self._joined(), most=most_bytes)
 
     def _joined(self) -> Iterator[bytes]:
         return joined(self._count, [*self._pieces, b"}"])
@@ -176,9 +174,9 @@ def check_batch(batch: Batch, most: int) -> None:
 
 def listed(name: str, parts: Sequence[bytes]) -> bytes:
     """Return an object whose only field is the list of the parts, one or more."""
-    if not isinstance(parts, Listed) or parts.name != name:
-        parts = Listed(name, parts)
-    return parts.whole
+    if isinstance(parts, Listed) and parts.name == name:
+        return parts.whole
+    return enclosed(name, parts)
 
 
 def post(path: str, body: bytes) -> Request:

@@ -206,9 +206,8 @@ class MailerLogic:
         form.fixed("stream_type", self._stream)
         form.extras(envelope, messages, _fields)
         form.facts("metadata", envelope, messages)
-        if self._batch_size == 1:
-            return form.rows()
-        return form.listed(_LIST, most=self.capabilities.max_batch_bytes)
+        room = self.capabilities.max_batch_bytes
+        return form.listed(_LIST, most=self._batch_size, most_bytes=room)
 
     def request(self, batch: Batch) -> Request:
         """Join the parts of a batch.
