@@ -14,14 +14,14 @@ from typing import Final
 POLARS: Final = {"_RJEM_MALLOC_CONF": "narenas:1"}
 #: Each request is some megabytes that are freed when it is answered: given back to the
 #: system, they have to be cleared for the next. A send in batches of 1000 took some 3 %
-#: less of the processor's time (2026-11-29).
-#: Variable to number, of malloc.h, and bytes. Source: mallopt(3), of glibc, which takes
-#: no more than 32 MB for the second.
+#: less of the processor's time (2026-11-29). Of larger ones there are few, and with
+#: them in the heap, a send of texts of 200 kB took 60 MB more.
+#: Variable to number, of malloc.h, and bytes. Source: mallopt(3), of glibc.
 _GLIBC: Final = {
     # What may be free at the end of the heap.
-    "MALLOC_TRIM_THRESHOLD_": (-1, 128 << 20),
+    "MALLOC_TRIM_THRESHOLD_": (-1, 64 << 20),
     # From here on, memory is apart from the heap.
-    "MALLOC_MMAP_THRESHOLD_": (-3, 32 << 20),
+    "MALLOC_MMAP_THRESHOLD_": (-3, 8 << 20),
 }
 
 
