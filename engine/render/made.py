@@ -1,9 +1,13 @@
 """The parts of many messages while they are made, and what is amiss with them."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
+from operator import methodcaller
 
 from engine.message import HEADER_UNSAFE
 from engine.texts import Texts
+
+_BLANK_FIRST = methodcaller("startswith", b" ")
+_BLANK_LAST = methodcaller("endswith", b" ")
 
 
 class Made:
@@ -87,16 +91,24 @@ def _are_headers(column: Sequence[str]) -> bool:
     if not isinstance(column, Texts):
         return False
     pieces = [{p} if isinstance(p, bytes) else {*p} for p in column.pieces if p != b""]
-    if not pieces or not all(pieces[0]) or not all(pieces[-1]):
-        return False  # where a piece at an end is empty, the next is at the end
-    if any(p.startswith(b" ") for p in pieces[0]):
-        return False
-    if any(p.endswith(b" ") for p in pieces[-1]):
+    if _may_begin(_BLANK_FIRST, pieces) or _may_begin(_BLANK_LAST, pieces[::-1]):
         return False
     whole = b"".join(set[bytes]().union(*pieces))
     if b"\\" in whole:
         return False
     return b"\x7f" not in whole if whole.isascii() else whole.decode().isprintable()
+
+
+def _may_begin(
+    is_blank: Callable[[bytes], bool], pieces: Sequence[Collection[bytes]]
+) -> bool:
+    """Tell whether the first that is not empty may have a blank, or none may be."""
+    for texts in pieces:
+        if any(map(is_blank, texts)):
+            return True
+        if all(texts):
+            return False
+    return True
 
 
 def _sound(text: str | None) -> str | None:
