@@ -134,7 +134,7 @@ def batches(
     """
     steps = [size + 1 for size in sizes(parts)]  # and a comma
     for span in cut(steps, max_count=max_count, max_bytes=max_bytes):
-        is_all = span == slice(0, len(parts))
+        is_all = span == slice(0, len(parts))  # as they are: they may be joined already
         yield Batch(
             id=batch_id(campaign, generation, messages.message_ids[span]),
             rows=messages.rows[span],

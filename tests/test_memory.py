@@ -8,7 +8,7 @@ import pytest
 
 #: Makes and frees what a hundred requests are made of; tells the pages it took anew.
 REQUESTS = """
-import ctypes, resource, sys
+import resource, sys
 from engine import memory
 if sys.argv[1] == "settled":
     memory.settle()

@@ -6,8 +6,8 @@ from operator import methodcaller
 from engine.message import HEADER_UNSAFE
 from engine.texts import Texts
 
-_BLANK_FIRST = methodcaller("startswith", b" ")
-_BLANK_LAST = methodcaller("endswith", b" ")
+_BLANK_BEFORE = methodcaller("startswith", b" ")
+_BLANK_BEHIND = methodcaller("endswith", b" ")
 
 
 class Made:
@@ -91,7 +91,9 @@ def _are_headers(column: Sequence[str]) -> bool:
     if not isinstance(column, Texts):
         return False
     pieces = [{p} if isinstance(p, bytes) else {*p} for p in column.pieces if p != b""]
-    if _may_begin(_BLANK_FIRST, pieces) or _may_begin(_BLANK_LAST, pieces[::-1]):
+    if _may_be_blank(_BLANK_BEFORE, pieces) or _may_be_blank(
+        _BLANK_BEHIND, pieces[::-1]
+    ):
         return False
     whole = b"".join(set[bytes]().union(*pieces))
     if b"\\" in whole:
@@ -99,10 +101,13 @@ def _are_headers(column: Sequence[str]) -> bool:
     return b"\x7f" not in whole if whole.isascii() else whole.decode().isprintable()
 
 
-def _may_begin(
+def _may_be_blank(
     is_blank: Callable[[bytes], bool], pieces: Sequence[Collection[bytes]]
 ) -> bool:
-    """Tell whether the first that is not empty may have a blank, or none may be."""
+    """Tell whether the first character of some text may be a blank, or none is there.
+
+    Where a piece may be empty, that is up to the next. From behind, likewise the last.
+    """
     for texts in pieces:
         if any(map(is_blank, texts)):
             return True
