@@ -50,7 +50,7 @@ Picker = Callable[[Mapping[Any, bytes]], tuple[bytes, ...]]
 
 
 class Data:
-    """What templates see of many rows: columns by name, each a list when asked for.
+    """What templates see of many rows: columns, each a list when asked for.
 
     Attributes:
         height: rows.
@@ -62,38 +62,32 @@ class Data:
         self.frame = frame
         self.height = frame.height
         self.schema = frame.schema
-        self._columns: dict[str, Column] = {}
-        self._together: dict[Names, Column] = {}
+        self._values: dict[Names, Column] = {}
         self._printed: dict[tuple[str, Escape | None], list[bytes]] = {}
         self._pickers: dict[Names, Picker] = {}
 
-    def column(self, name: str) -> Column:
-        """Return the values of a column."""
-        if name not in self._columns:
-            self._columns[name] = self.frame[name].to_list()
-        return self._columns[name]
-
-    def together(self, names: Names) -> Column:
+    def values(self, names: Names) -> Column:
         """Return the values of a column, or of several as tuples."""
-        if len(names) == 1:
-            return self.column(names[0])
-        if names not in self._together:
-            columns = map(self.column, names)
-            self._together[names] = list(zip(*columns, strict=True))
-        return self._together[names]
+        if names not in self._values:
+            if len(names) == 1:
+                self._values[names] = self.frame[names[0]].to_list()
+            else:
+                columns = (self.values((name,)) for name in names)
+                self._values[names] = list(zip(*columns, strict=True))
+        return self._values[names]
 
     def printed(self, name: str, escape: Escape | None) -> list[bytes]:
         """Return a column of texts as they are printed: nothing for an empty cell."""
         asked = name, escape
         if asked not in self._printed:
-            texts = [value or "" for value in self.column(name)]
+            texts = [value or "" for value in self.values((name,))]
             self._printed[asked] = insides(texts, escape)
         return self._printed[asked]
 
     def picker(self, names: Names) -> Picker:
         """Return what looks up the values of each row: half the time of a loop."""
         if names not in self._pickers:
-            values = self.together(names)
+            values = self.values(names)
             # Of one value alone it would give no tuple.
             self._pickers[names] = (
                 itemgetter(*values)
@@ -189,7 +183,7 @@ class _Slot:
             return data.printed(names[0], self._escape)
         if all(kind in _ALIKE or kind.is_integer() for kind in kinds):
             return self._looked_up(names, data, failed)
-        made = [self._made(self._row(names, v)) for v in data.together(names)]
+        made = [self._made(self._row(names, v)) for v in data.values(names)]
         failed.update(at for at, piece in enumerate(made) if piece is None)
         return [piece or b"" for piece in made]
 
@@ -208,10 +202,10 @@ class _Slot:
         try:
             found = pick(known)
         except KeyError:  # some are new
-            self._learn(names, set(data.together(names)).difference(known))
+            self._learn(names, set(data.values(names)).difference(known))
             found = pick(known)
         if failing:
-            values = enumerate(data.together(names))
+            values = enumerate(data.values(names))
             failed.update(at for at, value in values if value in failing)
         if self._size > REMEMBERED:
             known.clear()
